@@ -1,0 +1,27 @@
+"""The map of the site."""
+
+from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
+from django.urls import include, path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from relaypacs import health, metrics
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="uploads:list"), name="home"),
+    path("health", health.ready, name="health"),
+    path("metrics", metrics.metrics, name="metrics"),
+    path("admin/", admin.site.urls),
+    path("accounts/", include("accounts.urls")),
+    path("uploads/", include("uploads.urls")),
+    path("api/v1/auth/", include("accounts.api_urls")),
+    path("api/v1/health", health.health, name="api-health"),
+    path("api/v1/schema", login_not_required(SpectacularAPIView.as_view()), name="schema"),
+    path("api/v1/docs", login_not_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
+    path("api/v1/", include("uploads.api_urls")),
+]
+
+handler403 = "relaypacs.problems.forbidden"
+handler404 = "relaypacs.problems.not_found"
+handler500 = "relaypacs.problems.crashed"
