@@ -1,0 +1,1 @@
+"""Who may do what: users, roles, clinics, and the doors they come in by."""

@@ -1,0 +1,1 @@
+"""The journey back: what the radiologist answers."""

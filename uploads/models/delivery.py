@@ -1,0 +1,149 @@
+"""Where studies go, and the ledger: what each PACS answered for each instance, and what it showed to have."""
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from uploads import hints
+from uploads.models.lease import Leased
+from uploads.models.study import Instance, Study
+from uploads.models.upload import Upload
+from uploads.states import DELIVERY_LEGS, DELIVERY_MOVES, DeliveryState
+
+if TYPE_CHECKING:
+    from django.db.models.fields.related_descriptors import RelatedManager
+
+    from accounts.models import User
+
+
+class Destination(models.Model):
+    """A PACS that studies are relayed to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=120, unique=True)
+    url = models.CharField(max_length=500, help_text="dicom://CALLED_AE@host:port, with ?calling=AE if ours differs.")
+    active = models.BooleanField(default=True, db_default=True, help_text="New studies are relayed to it.")
+    required = models.BooleanField(
+        default=True, db_default=True, help_text="A study is delivered only when every required destination has it."
+    )
+    max_associations = models.PositiveSmallIntegerField(
+        default=4, db_default=4, help_text="Deliveries sent to it at the same time."
+    )
+    paused = models.BooleanField(default=False, db_default=False, help_text="Nothing is sent until it is resumed.")
+    paused_because = models.CharField(max_length=400, default="", db_default="", blank=True)
+    down_since = models.DateTimeField(null=True, blank=True)
+    probe_at = models.DateTimeField(null=True, blank=True, help_text="While down: when it is tried again.")
+    last_error = models.CharField(max_length=400, default="", db_default="", blank=True)
+    last_success_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Proof(models.TextChoices):
+    NONE = "none", "The PACS was not, or could not be, asked"
+    QUERY = "query", "The PACS listed every instance when asked"
+    COMMITMENT = "commitment", "The PACS committed to keep every instance"
+
+
+class Delivery(Leased):
+    """One study on its way to one destination."""
+
+    MOVES = DELIVERY_MOVES
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="deliveries")
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="deliveries")
+    destination = models.ForeignKey(Destination, on_delete=models.PROTECT, related_name="deliveries")
+    destination_name = models.CharField(max_length=120, help_text="As it was when the delivery was made.")
+    required = models.BooleanField(default=True)
+    state = models.CharField(max_length=16, choices=DeliveryState.choices, default=DeliveryState.PENDING)
+    urgency = models.PositiveSmallIntegerField(default=2, db_default=2)
+    proof = models.CharField(max_length=16, choices=Proof.choices, default=Proof.NONE)
+    failures = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Attempts in a row that did not get through."
+    )
+    questions = models.PositiveIntegerField(default=0, db_default=0, help_text="Times the PACS was asked what it has.")
+    total_attempts = models.PositiveIntegerField(default=0, db_default=0, help_text="Associations tried for sending.")
+    created_at = models.DateTimeField(default=timezone.now)
+    stored_at = models.DateTimeField(null=True, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    if TYPE_CHECKING:
+        entries: RelatedManager["LedgerEntry"]
+        upload_id: uuid.UUID
+        destination_id: uuid.UUID
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["destination_name", "study__study_instance_uid"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "destination"], name="delivery_once_per_destination"),
+            models.CheckConstraint(condition=Q(state__in=DeliveryState.values), name="delivery_state_known"),
+        ]
+        indexes = [
+            # the claim: the most urgent due delivery of a destination
+            models.Index(
+                fields=["destination", "urgency", "due_at"],
+                condition=Q(state__in=sorted(DELIVERY_LEGS)),
+                name="delivery_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"delivery {self.pk}"
+
+    def moved(self, before: str, to: str, *, because: str, actor: "User | None") -> None:
+        self.upload.transitions.create(delivery=self, from_state=before, to_state=to, because=because, actor=actor)
+        if self.due_at is not None and self.due_at <= timezone.now() and self.lease_until is None:
+            hints.nudge("delivery", self.pk)
+        hints.publish(self.upload_id)
+
+
+class Answer(models.TextChoices):
+    """What is known of one instance at one destination."""
+
+    UNSENT = "unsent", "Not sent yet"
+    SENDING = "sending", "Sent, no answer written down"
+    UNKNOWN = "unknown", "Sent, and it is not known whether it was stored"
+    STORED = "stored", "Stored"
+    CHANGED = "changed", "Stored, and the PACS changed or dropped elements"
+    RETRY = "retry", "Refused for a passing reason"
+    REFUSED = "refused", "Refused"
+
+
+KEPT = (Answer.STORED, Answer.CHANGED)
+
+
+class LedgerEntry(models.Model):
+    """One instance at one destination: the attempt is written before the send, the answer after."""
+
+    id = models.BigAutoField(primary_key=True)
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="entries")
+    instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="entries")
+    answer = models.CharField(max_length=16, choices=Answer.choices, default=Answer.UNSENT)
+    status = models.IntegerField(null=True, blank=True, help_text="DIMSE status, PS3.4 Table B.2-1.")
+    comment = models.CharField(max_length=400, default="", db_default="", blank=True)
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    stored_count = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Times the PACS answered that it stored this instance."
+    )
+    sent_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "ledger entries"
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "instance"], name="ledger_once_per_instance"),
+            models.CheckConstraint(condition=Q(answer__in=Answer.values), name="ledger_answer_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"ledger {self.pk}"
