@@ -1,0 +1,1 @@
+"""The verbs of the journey, one module per leg, in travel order."""

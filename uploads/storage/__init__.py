@@ -1,0 +1,26 @@
+"""The only place that builds a path or opens stored bytes. A pack is the one file of an upload."""
+
+from uploads.storage.documents import read_document, write_document
+from uploads.storage.local import (
+    LocalPack,
+    RangeBusy,
+    StorageFull,
+    current_boot,
+    free_bytes,
+    lock_range,
+    pack_of,
+    write_at,
+)
+
+__all__ = [
+    "LocalPack",
+    "RangeBusy",
+    "StorageFull",
+    "current_boot",
+    "free_bytes",
+    "lock_range",
+    "pack_of",
+    "read_document",
+    "write_at",
+    "write_document",
+]

@@ -1,0 +1,207 @@
+"""The truth about an upload, as contract.md words it: read from the rows, never guessed."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from uploads.models import KEPT, Answer, Delivery, FileStatus, Hold, LedgerEntry, Upload, UploadFile
+from uploads.states import UNDECIDED, DeliveryState
+
+MAX_PROBLEMS = 1000
+EFFECTS = {
+    FileStatus.IGNORED: "ignored",
+    FileStatus.EXCLUDED: "ignored",
+    FileStatus.REJECTED: "rejected",
+}
+
+# What a person may answer to a hold; contract.md, "Decisions".
+CHOICES = {
+    "bad_files": ["proceed", "exclude", "reject"],
+    "several_patients": ["proceed", "exclude", "reject"],
+    "two_identities": ["exclude", "reject"],
+    "uid_reused": ["exclude", "reject"],
+    "uid_moved": ["exclude", "reject"],
+    "identity_near": ["proceed", "exclude", "reject"],
+    "identity_mismatch": ["exclude", "reject"],
+    "duplicate_study": ["proceed", "exclude", "reject"],
+}
+# Only an administrator may let these through as they are.
+NEVER_PLAIN = frozenset({"two_identities", "uid_reused", "uid_moved", "identity_mismatch"})
+
+
+def choices_for(code: str) -> list[str]:
+    return CHOICES.get(code, ["reject"])
+
+
+def truth(upload: Upload) -> dict[str, Any]:
+    """Everything contract.md promises about one upload."""
+    deliveries = list(upload.deliveries.select_related("study", "destination"))
+    return summary(upload, deliveries=deliveries) | {
+        "clinical_history": upload.clinical_history,
+        "expected_patient": upload.expected_patient,
+        "files": _file_counts(upload),
+        "problems": _problems(upload),
+        "reports": _reports(upload),
+    }
+
+
+def summary(upload: Upload, *, deliveries: Iterable[Delivery] | None = None) -> dict[str, Any]:
+    """The part of the truth that a list shows."""
+    rows = list(upload.deliveries.all()) if deliveries is None else list(deliveries)
+    return {
+        "id": str(upload.pk),
+        "state": upload.state,
+        "service_level": upload.service_level,
+        "clinic": str(upload.clinic_id),
+        "clinic_name": upload.clinic.name,
+        "created_by": upload.created_by.get_username(),
+        "created_at": upload.created_at,
+        "completed_at": upload.completed_at,
+        "delivered_at": upload.delivered_at,
+        "verified_at": upload.verified_at,
+        "ended_at": upload.ended_at,
+        "total_size": upload.total_size,
+        "chunk_size": upload.chunk_size,
+        "chunk_count": upload.chunk_count,
+        "expires_at": upload.expires_at,
+        "progress": _progress(upload),
+        "studies": [_study(study) for study in upload.studies.all()],
+        "holds": [_hold(hold) for hold in upload.holds.all() if hold.decided_at is None],
+        "deliveries": [_delivery(row, counts) for row, counts in _counted(rows)],
+    }
+
+
+def _progress(upload: Upload) -> dict[str, Any]:
+    return {
+        "received_bytes": upload.received_bytes,
+        "total_size": upload.total_size,
+        "missing": missing_chunks(upload),
+    }
+
+
+def missing_chunks(upload: Upload) -> list[list[int]]:
+    """The chunks not acknowledged yet, as [first, last] ranges."""
+    if upload.received_bytes == upload.total_size:
+        return []
+    gaps, expected = [], 0
+    for index in upload.chunks.order_by("index").values_list("index", flat=True).iterator():
+        if index > expected:
+            gaps.append([expected, index - 1])
+        expected = index + 1
+    if expected < upload.chunk_count:
+        gaps.append([expected, upload.chunk_count - 1])
+    return gaps
+
+
+def _study(study: Any) -> dict[str, Any]:
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "patient": {
+            "id": study.patient_id,
+            "name": study.patient_name,
+            "birth_date": study.birth_date,
+            "sex": study.sex,
+        },
+        "study_date": study.study_date,
+        "description": study.description,
+        "accession_number": study.accession_number,
+        "modalities": study.modalities,
+        "series": study.series_count,
+        "instances": study.instance_count,
+    }
+
+
+def _hold(hold: Hold) -> dict[str, Any]:
+    return {
+        "id": str(hold.pk),
+        "code": hold.code,
+        "detail": hold.detail,
+        "study_instance_uid": hold.study_instance_uid or None,
+        "files": hold.files,
+        "choices": choices_for(hold.code),
+    }
+
+
+def _counted(deliveries: list[Delivery]) -> Iterable[tuple[Delivery, dict[str, int]]]:
+    """The ledger of each delivery, counted in one query for all."""
+    figures = {
+        "instances": Count("pk"),
+        "stored": Count("pk", filter=Q(answer__in=KEPT)),
+        "changed": Count("pk", filter=Q(answer=Answer.CHANGED)),
+        "verified": Count("pk", filter=Q(verified_at__isnull=False)),
+        "refused": Count("pk", filter=Q(answer=Answer.REFUSED)),
+    }
+    counted = LedgerEntry.objects.filter(delivery__in=deliveries).values("delivery").annotate(**figures)
+    by_id = {row.pop("delivery"): row for row in counted}
+    nothing = dict.fromkeys(figures, 0)
+    for delivery in deliveries:
+        yield delivery, by_id.get(delivery.pk) or nothing | {"instances": delivery.study.instance_count}
+
+
+def _delivery(row: Delivery, counts: dict[str, int]) -> dict[str, Any]:
+    error = {"code": row.last_error_code, "detail": row.last_error_detail} if row.last_error_code else None
+    return {
+        "destination": row.destination_name,
+        "required": row.required,
+        "study_instance_uid": row.study.study_instance_uid,
+        "state": row.state,
+        **counts,
+        "proof": row.proof,
+        "attempts": row.total_attempts,
+        "next_attempt_at": _next_attempt(row),
+        "last_error": error,
+    }
+
+
+def _next_attempt(row: Delivery) -> Any:
+    """When it is tried again: by its own back-off, or with the next probe of a destination that is down."""
+    if row.state not in UNDECIDED or row.state in (DeliveryState.PAUSED, DeliveryState.SENDING):
+        return None
+    probe = row.destination.probe_at if row.destination.down_since else None
+    moments = [moment for moment in (row.due_at, probe) if moment is not None]
+    if probe is not None:
+        return max(probe, timezone.now())
+    return max(moments) if moments else None
+
+
+def _file_counts(upload: Upload) -> dict[str, int]:
+    counts = Counter(dict(upload.files.values_list("status").annotate(Count("pk"))))
+    return {
+        "total": upload.file_count,
+        "dicom": counts[FileStatus.ACCEPTED],
+        "ignored": counts[FileStatus.IGNORED] + counts[FileStatus.EXCLUDED],
+        "rejected": counts[FileStatus.REJECTED],
+    }
+
+
+def _problems(upload: Upload) -> list[dict[str, Any]]:
+    """What is wrong with the upload as a whole, then file by file; the first thousand."""
+    problems: list[dict[str, Any]] = []
+    if upload.problem_code:
+        problems.append(
+            {"file": None, "code": upload.problem_code, "detail": upload.problem_detail, "effect": "rejected"}
+        )
+    held = {index for hold in upload.holds.all() if hold.decided_at is None for index in hold.files}
+    rows = upload.files.exclude(problem_code="").order_by("index")[:MAX_PROBLEMS]
+    return problems + [_problem(row, row.index in held) for row in rows]
+
+
+def _problem(row: UploadFile, held: bool) -> dict[str, Any]:
+    return {
+        "file": row.name,
+        "index": row.index,
+        "code": row.problem_code,
+        "detail": row.problem_detail,
+        "effect": "held" if held else EFFECTS.get(FileStatus(row.status), "rejected"),
+    }
+
+
+def _reports(upload: Upload) -> list[dict[str, Any]]:
+    """The reports opened for this upload; the reverse relation of the journey back."""
+    reports = getattr(upload, "reports", None)
+    if reports is None:
+        return []
+    return [{"id": str(r.pk), "state": r.state, "study_instance_uid": r.study_instance_uid} for r in reports.all()]
