@@ -1,0 +1,206 @@
+"""Fourth leg: a study goes to a destination, one outcome per instance; only what lacks a final answer is sent again."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from uploads.dicom.source import FileSlice
+from uploads.models import KEPT, Answer, Delivery, LedgerEntry, LeaseLost
+from uploads.pacs.address import AddressError, Peer, parse
+from uploads.pacs.dimse import Item, Kind, PeerError, store
+from uploads.pacs.errors import FindUnsupported
+from uploads.pacs.find import find_instances
+from uploads.pipeline import destinations, ledger, settling
+from uploads.pipeline.backoff import next_try
+from uploads.pipeline.keeper import Keeper
+from uploads.states import DeliveryState
+from uploads.storage import pack_of
+
+logger = logging.getLogger(__name__)
+
+D = DeliveryState
+UNKNOWN_AT_MOST = 10  # sends of one instance that ended without an answer, before the leg gives up on it
+BOUNDED_FAILURES = 5  # refusals of the association without a reason, before a person is asked to look
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a delivery did not get through; kept with it in words."""
+
+    code: str
+    detail: str
+
+
+def peer_of(delivery: Delivery) -> Peer:
+    """Where it goes. Raises AddressError for a destination whose URL has been made unusable."""
+    return parse(delivery.destination.url, default_calling_ae=settings.DICOM_AE_TITLE)
+
+
+def deliver(delivery: Delivery, keeper: Keeper) -> None:
+    """Sends what the ledger says is still to be sent, and moves to stored, waiting, paused, partial or refused."""
+    if delivery.state != D.SENDING:
+        delivery.move(D.SENDING, keep_lease=True, due_at=delivery.due_at)
+    delivery.write(total_attempts=delivery.total_attempts + 1)
+    try:
+        peer = peer_of(delivery)
+        _resolve_doubts(delivery, peer)
+        pause = _send(delivery, peer, keeper)
+    except AddressError as error:
+        _pause(delivery, Trouble(error.code, str(error)))
+    except PeerError as error:
+        _peer_trouble(delivery, error)
+    else:
+        destinations.came_up(delivery.destination)
+        if pause is not None:
+            _pause(delivery, pause)
+        else:
+            _conclude(delivery)
+
+
+def _resolve_doubts(delivery: Delivery, peer: Peer) -> None:
+    """Asks the PACS about instances that may or may not have arrived (rules S5, S17)."""
+    doubtful = list(_entries(delivery).filter(answer__in=ledger.UNCERTAIN))
+    if not doubtful:
+        return
+    try:
+        found = ask(delivery, peer, doubtful)
+    except FindUnsupported:
+        found = set()
+    ledger.note_found(delivery, [entry.pk for entry in doubtful if entry.instance.sop_instance_uid in found])
+    ledger.note_absent(delivery, [entry.pk for entry in doubtful])
+
+
+def ask(delivery: Delivery, peer: Peer, entries: Sequence[LedgerEntry]) -> set[str]:
+    """The SOP Instance UIDs of these entries that the PACS lists. Raises PeerError."""
+    expected: dict[str, list[str]] = {}
+    for entry in entries:
+        expected.setdefault(entry.instance.series_instance_uid, []).append(entry.instance.sop_instance_uid)
+    return set(find_instances(peer, delivery.study.study_instance_uid, expected, expected=expected))
+
+
+def _entries(delivery: Delivery) -> QuerySet[LedgerEntry]:
+    return delivery.entries.select_related("instance").order_by("instance__file_index")
+
+
+def _send(delivery: Delivery, peer: Peer, keeper: Keeper) -> Trouble | None:
+    """Sends over one association; what the PACS asked for that a person must mend, if it did."""
+    entries = list(_entries(delivery).filter(answer__in=ledger.TO_SEND))
+    with pack_of(delivery.upload_id).open() as fd:
+        items = [_item(entry, fd) for entry in entries]
+        book = ledger.Ledger(delivery, items)
+        try:
+            store(
+                peer,
+                items,
+                on_sending=book.on_sending,
+                on_outcome=book.on_outcome,
+                should_stop=lambda: keeper.lost() or book.pause is not None,
+            )
+        except LeaseLost:
+            raise
+        except BaseException:
+            book.close()
+            raise
+        book.close()
+    keeper.check()
+    return Trouble(book.pause.code, book.pause.sentence) if book.pause else None
+
+
+def _item(entry: LedgerEntry, fd: int) -> Item:
+    instance = entry.instance
+    return Item(
+        key=entry.pk,
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        source=FileSlice(fd, instance.dataset_offset, instance.dataset_size),
+    )
+
+
+def _conclude(delivery: Delivery) -> None:
+    """What the answers add up to."""
+    answers = list(delivery.entries.values_list("answer", flat=True))
+    left = sum(answer not in (*KEPT, Answer.REFUSED) for answer in answers)
+    refused = sum(answer == Answer.REFUSED for answer in answers)
+    if left:
+        gone = _give_up_unanswered(delivery)
+        if gone < left:
+            trouble = _last_refusal(delivery, Answer.RETRY) or Trouble(
+                "not_answered", f"{left} of {len(answers)} images have no final answer yet."
+            )
+            postpone(delivery, trouble)
+            return
+        refused += gone
+    with transaction.atomic():
+        if not refused:
+            now = timezone.now()
+            delivery.move(D.STORED, due_at=now, stored_at=now, failures=0, **_error(None))
+        else:
+            kept = any(answer in KEPT for answer in answers)
+            trouble = _last_refusal(delivery, Answer.REFUSED) or Trouble("refused", "The PACS refused images.")
+            detail = f"{refused} of {len(answers)} images refused. {trouble.detail}"
+            to = D.PARTIAL if kept else D.REFUSED
+            delivery.move(to, because=trouble.code, **_error(Trouble(trouble.code, detail)))
+        settling.settle(delivery.upload_id)
+
+
+def _give_up_unanswered(delivery: Delivery) -> int:
+    """Instances that were sent too often without any answer count as refused."""
+    with transaction.atomic():
+        delivery.guard()
+        return delivery.entries.filter(
+            answer__in=(*ledger.UNCERTAIN, *ledger.TO_SEND), attempts__gte=UNKNOWN_AT_MOST
+        ).update(answer=Answer.REFUSED, comment="The PACS never answered for this image.")
+
+
+def _last_refusal(delivery: Delivery, answer: Answer) -> Trouble | None:
+    entry = delivery.entries.filter(answer=answer).order_by("-answered_at").first()
+    if entry is None:
+        return None
+    code = f"status_{entry.status:04X}" if entry.status is not None else "refused"
+    return Trouble(code, entry.comment)
+
+
+def _peer_trouble(delivery: Delivery, error: PeerError) -> None:
+    """No association, or one that was lost. What was in flight is in doubt and will be asked about."""
+    trouble = Trouble(error.code, error.detail)
+    if error.kind is Kind.PAUSE or (error.bounded and delivery.failures + 1 >= BOUNDED_FAILURES):
+        _pause(delivery, trouble)
+        return
+    destinations.went_down(delivery.destination, error.detail)
+    left = delivery.entries.exclude(answer__in=(*KEPT, Answer.REFUSED)).count()
+    if left and _give_up_unanswered(delivery) >= left:
+        _conclude(delivery)
+    else:
+        postpone(delivery, trouble)
+
+
+def postpone(delivery: Delivery, trouble: Trouble) -> None:
+    """Waits, visibly, with the time of the next attempt."""
+    failures = delivery.failures + 1
+    with transaction.atomic():
+        delivery.move(D.WAITING, because=trouble.code, due_at=next_try(failures), failures=failures, **_error(trouble))
+        settling.settle(delivery.upload_id)
+    logger.info("delivery waits: %s", trouble.code)
+
+
+def _pause(delivery: Delivery, trouble: Trouble) -> None:
+    """Something at the destination must be put right by a person; the study is kept and waits."""
+    with transaction.atomic():
+        destinations.pause(delivery.destination, trouble.detail)
+        delivery.move(D.PAUSED, because=trouble.code, **_error(trouble))
+        settling.settle(delivery.upload_id)
+    logger.warning("destination paused: %s", trouble.code)
+
+
+def _error(trouble: Trouble | None) -> dict[str, Any]:
+    return {
+        "last_error_code": trouble.code[:40] if trouble else "",
+        "last_error_detail": trouble.detail if trouble else "",
+    }

@@ -1,0 +1,116 @@
+"""Destinations as a whole: which may be sent to now, which are down and probed, which a person has paused."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from accounts.models import User
+from uploads import hints
+from uploads.models import Delivery, Destination
+from uploads.states import DELIVERY_LEGS, DeliveryState, UploadState
+
+RELAYING = (UploadState.DELIVERING, UploadState.DELIVERED)
+AT_ONCE = 50
+# What may be tried when a destination that is down is probed: its waiting studies, whenever they would be due.
+PROBES = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING)
+
+
+def claim() -> Delivery | None:
+    """The most urgent due delivery whose destination may be sent to now: STAT first, then the longest due.
+
+    A destination that is down gets one delivery as a probe per PROBE_SECONDS; a paused one gets none; no destination
+    gets more deliveries at a time than it takes associations.
+    """
+    now = timezone.now()
+    waiting = Delivery.objects.filter(Delivery.free(), state__in=DELIVERY_LEGS, due_at__isnull=False)
+    open_to_all = Q(destination__down_since__isnull=True, due_at__lte=now)
+    probe = Q(destination__down_since__isnull=False, destination__probe_at__lte=now, state__in=PROBES)
+    rows = waiting.filter(open_to_all | probe, destination__paused=False)
+    for destination_id in _by_urgency(rows):
+        delivery = _claim_at(destination_id, rows.filter(destination_id=destination_id))
+        if delivery is not None:
+            return delivery
+    return None
+
+
+def _by_urgency(rows: "models.QuerySet[Delivery]") -> list[uuid.UUID]:
+    order = rows.values("destination").annotate(urgent=models.Min("urgency"), oldest=models.Min("due_at"))
+    return [row["destination"] for row in order.order_by("urgent", "oldest")]
+
+
+def _claim_at(destination_id: uuid.UUID, rows: "models.QuerySet[Delivery]") -> Delivery | None:
+    """Claims under the destination's row lock, so that its limit and its probes hold between workers."""
+    now = timezone.now()
+    with transaction.atomic():
+        destination = Destination.objects.select_for_update(skip_locked=True).filter(pk=destination_id).first()
+        if destination is None or destination.paused:
+            return None
+        running = Delivery.objects.filter(destination=destination, lease_until__gte=now).count()
+        if running >= destination.max_associations:
+            return None
+        if destination.down_since is not None:
+            if running or destination.probe_at is None or destination.probe_at > now:
+                return None
+            Destination.objects.filter(pk=destination.pk).update(probe_at=_next_probe())
+        return Delivery.claim(rows.order_by("urgency", "due_at"))
+
+
+def _next_probe() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.PROBE_SECONDS)
+
+
+def went_down(destination: Destination, detail: str) -> None:
+    """The destination cannot be reached: everything for it waits, but for one probe at a time."""
+    rows = Destination.objects.filter(pk=destination.pk)
+    rows.filter(down_since__isnull=True).update(down_since=timezone.now())
+    rows.update(probe_at=_next_probe(), last_error=detail[:400])
+
+
+def came_up(destination: Destination) -> None:
+    """The destination answers. What waited for it is due at once, the most urgent first."""
+    now = timezone.now()
+    with transaction.atomic():
+        was_down = Destination.objects.filter(pk=destination.pk, down_since__isnull=False)
+        recovered = was_down.update(down_since=None, probe_at=None, last_error="")
+        Destination.objects.filter(pk=destination.pk).update(last_success_at=now)
+        if recovered:
+            _all_due(destination)
+
+
+def pause(destination: Destination, because: str) -> None:
+    """Nothing more is sent to it until a person resumes it."""
+    Destination.objects.filter(pk=destination.pk).update(paused=True, paused_because=because[:400])
+
+
+def resume(destination: Destination, actor: User | None) -> int:
+    """Lets it have studies again; deliveries that were paused are pending again. Answers how many."""
+    with transaction.atomic():
+        Destination.objects.filter(pk=destination.pk).update(
+            paused=False, paused_because="", down_since=None, probe_at=None, last_error=""
+        )
+        paused = Delivery.objects.select_for_update().filter(
+            destination=destination, state=DeliveryState.PAUSED, upload__state__in=RELAYING
+        )
+        for delivery in paused:
+            delivery.move(DeliveryState.PENDING, because="resumed", actor=actor, due_at=timezone.now(), failures=0)
+        count = len(paused)
+        _all_due(destination)
+    return count
+
+
+def _all_due(destination: Destination) -> None:
+    """What waits for the destination may be tried at once; the sweep and each other's ends wake the rest."""
+    rows = Delivery.objects.filter(destination=destination, state__in=PROBES, upload__state__in=RELAYING)
+    rows.filter(Delivery.free(), state=DeliveryState.WAITING).update(due_at=timezone.now())
+    for pk in rows.order_by("urgency", "due_at").values_list("pk", flat=True)[:AT_ONCE]:
+        hints.nudge("delivery", pk)
+
+
+def waiting_by_destination() -> dict[str, int]:
+    """How many deliveries wait at each destination, for the health page and the metrics."""
+    rows = Destination.objects.annotate(waiting=Count("deliveries", filter=Q(deliveries__state__in=PROBES)))
+    return dict(rows.values_list("name", "waiting"))

@@ -1,0 +1,120 @@
+"""Whoever is woken takes the most urgent row that is due, and gets it one state further.
+
+Of the errors a leg may meet: what is wrong with the data ends the upload, what is wrong with the world postpones it, a
+lost lease is dropped, and our own faults crash: the lease lapses, another worker tries, and after a few dead workers a
+person is told.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable
+
+from django.db import transaction
+
+from relaypacs import logs, metrics
+from relaypacs.errors import Rejected, TryLater
+from uploads.models import MAX_CRASHES, Answer, Delivery, LeaseLost, Upload
+from uploads.pipeline import destinations, settling
+from uploads.pipeline.assembly import assemble
+from uploads.pipeline.backoff import next_try
+from uploads.pipeline.delivery import deliver
+from uploads.pipeline.keeper import Keeper
+from uploads.pipeline.validation import validate
+from uploads.pipeline.verification import verify
+from uploads.states import UPLOAD_LEGS, DeliveryState, UploadState
+
+logger = logging.getLogger(__name__)
+
+MAX_POSTPONED = 12  # a leg that the world keeps from working for so long is shown to a person
+
+LEGS: dict[str, Callable[[Upload, Keeper], None]] = {
+    UploadState.ASSEMBLING: assemble,
+    UploadState.VALIDATING: validate,
+}
+
+
+def advance(upload_id: uuid.UUID | None = None) -> bool:
+    """Runs one leg of the most urgent due upload (or of this one); False when nothing was due."""
+    rows = Upload.objects.filter(Upload.free_and_due(), state__in=sorted(UPLOAD_LEGS)).order_by("urgency", "due_at")
+    if upload_id is not None:
+        rows = rows.filter(pk=upload_id)
+    upload = Upload.claim(rows.select_related("clinic"))
+    if upload is None:
+        return False
+    with logs.about(upload=upload.pk), Keeper(upload) as keeper:
+        _run_upload(upload, keeper)
+    return True
+
+
+def _run_upload(upload: Upload, keeper: Keeper) -> None:
+    leg = upload.state
+    try:
+        if upload.crashes >= MAX_CRASHES:
+            _fail(upload, "leg_gave_up", f"Workers failed {upload.crashes} times while {leg}. The study is kept.")
+            _count(leg, "gave_up")
+            return
+        LEGS[leg](upload, keeper)
+        _count(leg, "done")
+    except LeaseLost:
+        logger.info("%s: the row is somebody else's by now", leg)
+        _count(leg, "lost")
+    except Rejected as error:
+        settling.end(upload, UploadState.REJECTED, code=error.code, detail=error.detail)
+        _count(leg, "rejected")
+    except TryLater as error:
+        _count(leg, "postponed")
+        if upload.attempts >= MAX_POSTPONED:
+            _fail(upload, error.code, error.detail)
+        else:
+            upload.postpone(next_try(upload.attempts), code=error.code, detail=error.detail)
+    except FileNotFoundError:
+        _fail(upload, "pack_missing", "What was received is not on the disk any more. Please hand the study in again.")
+        _count(leg, "gave_up")
+
+
+def _fail(upload: Upload, code: str, detail: str) -> None:
+    settling.end(upload, UploadState.FAILED, code=code, detail=detail)
+    logger.error("upload failed: %s", code)
+
+
+def relay() -> bool:
+    """Sends or verifies the most urgent delivery that may go now; False when there is none."""
+    delivery = destinations.claim()
+    if delivery is None:
+        return False
+    leg = "verification" if delivery.state == DeliveryState.STORED else "delivery"
+    with logs.about(upload=delivery.upload_id), Keeper(delivery) as keeper:
+        _run_delivery(delivery, leg, keeper)
+    return True
+
+
+def _run_delivery(delivery: Delivery, leg: str, keeper: Keeper) -> None:
+    try:
+        if delivery.crashes >= MAX_CRASHES:
+            _give_up_delivery(delivery)
+            _count(leg, "gave_up")
+        elif leg == "verification":
+            verify(delivery, keeper)
+            _count(leg, "done")
+        else:
+            deliver(delivery, keeper)
+            _count(leg, "done")
+    except LeaseLost:
+        logger.info("%s: the row is somebody else's by now", leg)
+        _count(leg, "lost")
+
+
+def _give_up_delivery(delivery: Delivery) -> None:
+    """Workers keep dying on it: it is left as it stands, for a person to look at and retry."""
+    detail = f"Workers failed {delivery.crashes} times while sending. The study is kept."
+    with transaction.atomic():
+        if delivery.state == DeliveryState.PENDING:
+            delivery.move(DeliveryState.SENDING, keep_lease=True)
+        kept = delivery.entries.filter(answer__in=(Answer.STORED, Answer.CHANGED)).exists()
+        to = DeliveryState.PARTIAL if kept else DeliveryState.REFUSED
+        delivery.move(to, because="leg_gave_up", last_error_code="leg_gave_up", last_error_detail=detail)
+        settling.settle(delivery.upload_id)
+
+
+def _count(leg: str, ended: str) -> None:
+    metrics.legs_total.labels(leg=leg, ended=ended).inc()

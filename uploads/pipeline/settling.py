@@ -1,0 +1,94 @@
+"""What an upload is, told from its deliveries: received is not delivered, and delivered is not verified."""
+
+import uuid
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.utils import timezone
+
+from uploads import signals
+from uploads.models import Delivery, Receipt, Upload
+from uploads.states import UNDECIDED, DeliveryState, UploadState
+
+D, U = DeliveryState, UploadState
+
+# An account is printed whenever nothing more may happen by itself.
+ACCOUNTED = frozenset({U.DELIVERED, U.VERIFIED, U.FAILED, U.REJECTED, U.CANCELLED})
+
+
+def verdict(deliveries: Sequence[Delivery]) -> UploadState:
+    """The state that the required deliveries make; optional ones never decide, unless there are no others."""
+    states = {row.state for row in deliveries if row.required} or {row.state for row in deliveries}
+    if states & UNDECIDED:
+        return U.DELIVERING
+    if states & {D.PARTIAL, D.REFUSED}:
+        return U.FAILED
+    return U.VERIFIED if states == {D.VERIFIED} else U.DELIVERED
+
+
+def settle(upload_id: uuid.UUID) -> None:
+    """Moves the upload to what its deliveries say. Call after a delivery has moved, in the same transaction."""
+    with transaction.atomic():
+        upload = Upload.objects.select_for_update().get(pk=upload_id)
+        if upload.state not in (U.DELIVERING, U.DELIVERED):
+            return
+        deliveries = list(upload.deliveries.all())
+        to = verdict(deliveries)
+        if to == U.VERIFIED and upload.state == U.DELIVERING:
+            _move(upload, U.DELIVERED, deliveries)
+        if to != upload.state:
+            _move(upload, to, deliveries)
+
+
+def _move(upload: Upload, to: UploadState, deliveries: Sequence[Delivery]) -> None:
+    now = timezone.now()
+    if to == U.DELIVERED:
+        upload.move(to, delivered_at=upload.delivered_at or now)
+        signals.delivered.send(Upload, upload=upload)
+    elif to == U.VERIFIED:
+        upload.move(to, verified_at=now, ended_at=now)
+    elif to == U.FAILED:
+        error = next((row for row in deliveries if row.state in (D.PARTIAL, D.REFUSED)), None)
+        upload.move(
+            to,
+            because=error.last_error_code if error else "",
+            failed_from=U.DELIVERING,
+            problem_code=(error.last_error_code if error else "") or "refused",
+            problem_detail=_why(error),
+        )
+    else:
+        upload.move(to, because="not every destination has every instance")
+    account(upload)
+
+
+def _why(delivery: Delivery | None) -> str:
+    if delivery is None:
+        return "A destination did not take the study."
+    return f"{delivery.destination_name} did not take every image: {delivery.last_error_detail or 'no reason was given.'}"
+
+
+def account(upload: Upload) -> None:
+    """Asks for the receipt of the state the upload is in now, once per state; an earlier one is asked for anew."""
+    if upload.state not in ACCOUNTED:
+        return
+    now = timezone.now()
+    receipt, _ = Receipt.objects.update_or_create(
+        upload=upload,
+        for_state=upload.state,
+        defaults={"due_at": now, "asked_at": now, "rendered_at": None},
+    )
+    receipt.ask()
+
+
+def end(upload: Upload, to: UploadState, *, code: str, detail: str, because: str = "") -> None:
+    """Ends an upload that cannot go on: rejected, or failed with the leg it failed in kept for a retry."""
+    with transaction.atomic():
+        upload.move(
+            to,
+            because=because or code,
+            problem_code=code,
+            problem_detail=detail,
+            failed_from=upload.state if to == U.FAILED else "",
+            ended_at=timezone.now() if to == U.REJECTED else None,
+        )
+        account(upload)

@@ -1,0 +1,57 @@
+"""The sweep: finds what is due and was not hinted at, what has expired, and wakes workers for it."""
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from uploads import hints
+from uploads.models import Delivery, LeaseLost, Receipt, Upload
+from uploads.pipeline import durability
+from uploads.states import DELIVERY_LEGS, UPLOAD_LEGS, UploadState
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 50  # hints of one kind per sweep; a worker that finds nothing due costs a query
+
+
+def sweep() -> dict[str, int]:
+    """Sends a hint for everything due that nobody holds. Answers how many of each kind."""
+    return {
+        "withdrawn": durability.withdraw_all_lost(),
+        "expired": expire(),
+        "uploads": _hint("upload", Upload.objects.filter(Upload.free_and_due(), state__in=sorted(UPLOAD_LEGS))),
+        "deliveries": _hint("delivery", _deliveries()),
+        "receipts": _hint("receipt", Receipt.objects.filter(Receipt.free_and_due())),
+    }
+
+
+def _deliveries() -> "QuerySet[Delivery]":
+    now = timezone.now()
+    reachable = Q(destination__down_since__isnull=True, due_at__lte=now) | Q(destination__probe_at__lte=now)
+    return Delivery.objects.filter(
+        reachable, Delivery.free(), state__in=sorted(DELIVERY_LEGS), due_at__isnull=False, destination__paused=False
+    ).order_by("urgency", "due_at")
+
+
+def _hint(kind: hints.Kind, rows: "QuerySet[Any]") -> int:
+    ids = list(rows.values_list("pk", flat=True)[:AT_ONCE])
+    for row_id in ids:
+        hints.nudge(kind, row_id)
+    return len(ids)
+
+
+def expire() -> int:
+    """Uploads whose time ran out while they were receiving."""
+    late = Upload.objects.filter(state=UploadState.RECEIVING, expires_at__lte=timezone.now())
+    count = 0
+    for upload in late.iterator():
+        try:
+            with transaction.atomic():
+                upload.move(UploadState.EXPIRED, ended_at=timezone.now())
+            count += 1
+        except LeaseLost:
+            logger.info("the upload has moved on", extra={"upload_id": str(upload.pk)})
+    return count

@@ -1,0 +1,104 @@
+"""Last leg: the PACS is asked again, and must show that it has every instance. Its "stored" alone proves nothing."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof
+from uploads.pacs.address import AddressError
+from uploads.pacs.errors import FindUnsupported, PeerError
+from uploads.pipeline import destinations, settling
+from uploads.pipeline.backoff import next_try
+from uploads.pipeline.delivery import Trouble, ask, peer_of
+from uploads.pipeline.keeper import Keeper
+from uploads.states import DeliveryState
+
+logger = logging.getLogger(__name__)
+
+D = DeliveryState
+QUESTIONS = 6  # a PACS may need a while to index what it stored; then what it does not list is not there
+SENDS_AT_MOST = 3  # sends of an instance that the PACS took and did not keep
+
+
+def verify(delivery: Delivery, keeper: Keeper) -> None:
+    """Moves to verified; or asks again later; or sends again what the PACS has not kept."""
+    entries = list(delivery.entries.select_related("instance").order_by("instance__file_index"))
+    try:
+        found = ask(delivery, peer_of(delivery), entries)
+    except FindUnsupported as error:
+        # nothing to ask with: it stays stored, and page and receipt say that nothing proves it
+        _rest(delivery, Trouble(error.code, error.detail))
+        return
+    except (AddressError, PeerError) as error:
+        _ask_later(delivery, Trouble(error.code, str(error)))
+        return
+    keeper.check()
+    destinations.came_up(delivery.destination)
+    missing = [entry for entry in entries if entry.instance.sop_instance_uid not in found]
+    _note_seen(delivery, entries, missing)
+    if not missing:
+        _verified(delivery)
+    elif delivery.questions + 1 < QUESTIONS:
+        trouble = Trouble("not_listed", f"The PACS lists {len(entries) - len(missing)} of {len(entries)} images so far.")
+        _ask_later(delivery, trouble, questions=delivery.questions + 1)
+    else:
+        _send_again(delivery, missing, len(entries))
+
+
+def _note_seen(delivery: Delivery, entries: list[LedgerEntry], missing: list[LedgerEntry]) -> None:
+    absent = {entry.pk for entry in missing}
+    seen = [entry.pk for entry in entries if entry.pk not in absent]
+    with transaction.atomic():
+        delivery.guard()
+        LedgerEntry.objects.filter(pk__in=seen, verified_at__isnull=True).update(verified_at=timezone.now())
+        LedgerEntry.objects.filter(pk__in=absent).update(verified_at=None)
+
+
+def _verified(delivery: Delivery) -> None:
+    with transaction.atomic():
+        delivery.move(
+            D.VERIFIED, proof=Proof.QUERY, verified_at=timezone.now(), last_error_code="", last_error_detail=""
+        )
+        settling.settle(delivery.upload_id)
+
+
+def _rest(delivery: Delivery, trouble: Trouble) -> None:
+    delivery.write(
+        due_at=None,
+        lease_until=None,
+        lease_owner="",
+        last_error_code=trouble.code[:40],
+        last_error_detail=trouble.detail,
+    )
+
+
+def _ask_later(delivery: Delivery, trouble: Trouble, *, questions: int | None = None) -> None:
+    if questions is None:
+        until = next_try(delivery.attempts)  # the PACS could not be asked; that says nothing about the study
+    else:
+        until = next_try(questions, first=settings.VERIFY_FIRST_SECONDS)
+        delivery.write(questions=questions)
+    delivery.postpone(until, code=trouble.code[:40], detail=trouble.detail)
+
+
+def _send_again(delivery: Delivery, missing: list[LedgerEntry], total: int) -> None:
+    """What the PACS said it stored and does not have is sent again, a few times; then the study has failed there."""
+    ids = [entry.pk for entry in missing]
+    hopeless = [entry.pk for entry in missing if entry.attempts >= SENDS_AT_MOST]
+    trouble = Trouble("not_kept", f"The PACS answered that it stored {len(missing)} of {total} images, and has not kept them.")
+    with transaction.atomic():
+        delivery.guard()
+        rows = LedgerEntry.objects.filter(pk__in=ids)
+        rows.exclude(pk__in=hopeless).update(answer=Answer.UNSENT, comment="The PACS did not keep it; sent again.")
+        rows.filter(pk__in=hopeless).update(answer=Answer.REFUSED, comment="The PACS takes it and does not keep it.")
+        changes: dict[str, Any] = {"last_error_code": trouble.code, "last_error_detail": trouble.detail, "questions": 0}
+        if len(hopeless) < len(ids):
+            delivery.move(D.WAITING, because=trouble.code, due_at=timezone.now(), **changes)
+        else:
+            kept = delivery.entries.filter(answer__in=KEPT).exists()
+            delivery.move(D.PARTIAL if kept else D.REFUSED, because=trouble.code, **changes)
+        settling.settle(delivery.upload_id)
+    logger.warning("%d of %d instances were not kept by the PACS", len(missing), total)

@@ -1,0 +1,1 @@
+"""Documents on paper: HTML made into PDF in a fenced child process."""
