@@ -1,0 +1,1 @@
+"""The scripts that keep the house: run as CI and an operator run them."""
