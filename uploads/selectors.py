@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from accounts.models import Role, User
 from relaypacs.errors import NotFound, Rejected
 from uploads.models import Delivery, Hold, Study, Upload, UploadFile
 from uploads.states import UploadState
-from uploads.truth import choices_for, missing_chunks, summary, truth
+from uploads.truth import choices_for, missing_chunks, summaries, truth
 
 __all__ = [
     "Page",
@@ -31,6 +32,9 @@ __all__ = [
     "truth",
     "visible_to",
 ]
+
+
+_UID = re.compile(r"\d+(\.\d+){2,}")
 
 
 @dataclass(frozen=True)
@@ -80,18 +84,19 @@ def _matches(query: str) -> Q:
         return Q(pk=uuid.UUID(query))
     except ValueError:
         pass
+    if _UID.fullmatch(query):
+        return Q(pk__in=Study.objects.filter(study_instance_uid=query).values("upload_id"))
     studies = Study.objects.annotate(words=SearchVector("search_text", config="simple"))
-    words = [f"'{word.replace(chr(39), '').replace(chr(92), '')}':*" for word in search_words(query)]
+    words = [f"'{word}':*" for word in search_words(query)]
     if not words:
         return Q(pk__in=[])
     search = SearchQuery(" & ".join(words), search_type="raw", config="simple")
-    found = studies.filter(Q(words=search) | Q(study_instance_uid=query)).values("upload_id")
-    return Q(pk__in=found)
+    return Q(pk__in=studies.filter(words=search).values("upload_id"))
 
 
 def search_words(text: str) -> list[str]:
     """The words of a search, as they stand in `Study.search_text`: lower case, letters and digits."""
-    return "".join(c if c.isalnum() or c == "." else " " for c in text.lower()).split()
+    return "".join(c if c.isalnum() else " " for c in text.lower()).split()
 
 
 def _page(rows: QuerySet[Upload], cursor: str, limit: int) -> Page:
@@ -108,7 +113,7 @@ def _page(rows: QuerySet[Upload], cursor: str, limit: int) -> Page:
         found.reverse()
     has_next, has_previous = (True, more) if backwards else (more, at is not None)
     return Page(
-        results=[summary(upload) for upload in found],
+        results=summaries(found),
         next=_cursor("n", found[-1]) if found and has_next else None,
         previous=_cursor("p", found[0]) if found and has_previous else None,
     )

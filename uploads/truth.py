@@ -1,7 +1,8 @@
 """The truth about an upload, as contract.md words it: read from the rows, never guessed."""
 
+import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Count, Q
@@ -11,6 +12,8 @@ from uploads.models import KEPT, Answer, Delivery, FileStatus, Hold, LedgerEntry
 from uploads.states import UNDECIDED, DeliveryState
 
 MAX_PROBLEMS = 1000
+Counts = Mapping[uuid.UUID, dict[str, int]]
+NOTHING = {"instances": 0, "stored": 0, "changed": 0, "verified": 0, "refused": 0}
 EFFECTS = {
     FileStatus.IGNORED: "ignored",
     FileStatus.EXCLUDED: "ignored",
@@ -39,7 +42,7 @@ def choices_for(code: str) -> list[str]:
 def truth(upload: Upload) -> dict[str, Any]:
     """Everything contract.md promises about one upload."""
     deliveries = list(upload.deliveries.select_related("study", "destination"))
-    return summary(upload, deliveries=deliveries) | {
+    return _summary(upload, deliveries, _count(deliveries)) | {
         "clinical_history": upload.clinical_history,
         "expected_patient": upload.expected_patient,
         "files": _file_counts(upload),
@@ -48,9 +51,14 @@ def truth(upload: Upload) -> dict[str, Any]:
     }
 
 
-def summary(upload: Upload, *, deliveries: Iterable[Delivery] | None = None) -> dict[str, Any]:
-    """The part of the truth that a list shows."""
-    rows = list(upload.deliveries.all()) if deliveries is None else list(deliveries)
+def summaries(uploads: Sequence[Upload]) -> list[dict[str, Any]]:
+    """The part of the truth that a list shows, for uploads read with their parts: one query for all their ledgers."""
+    deliveries = {upload.pk: list(upload.deliveries.all()) for upload in uploads}
+    counts = _count([row for rows in deliveries.values() for row in rows])
+    return [_summary(upload, deliveries[upload.pk], counts) for upload in uploads]
+
+
+def _summary(upload: Upload, deliveries: Iterable[Delivery], counts: Counts) -> dict[str, Any]:
     return {
         "id": str(upload.pk),
         "state": upload.state,
@@ -70,7 +78,7 @@ def summary(upload: Upload, *, deliveries: Iterable[Delivery] | None = None) -> 
         "progress": _progress(upload),
         "studies": [_study(study) for study in upload.studies.all()],
         "holds": [_hold(hold) for hold in upload.holds.all() if hold.decided_at is None],
-        "deliveries": [_delivery(row, counts) for row, counts in _counted(rows)],
+        "deliveries": [_delivery(row, counts) for row in deliveries],
     }
 
 
@@ -125,30 +133,30 @@ def _hold(hold: Hold) -> dict[str, Any]:
     }
 
 
-def _counted(deliveries: list[Delivery]) -> Iterable[tuple[Delivery, dict[str, int]]]:
-    """The ledger of each delivery, counted in one query for all."""
-    figures = {
-        "instances": Count("pk"),
-        "stored": Count("pk", filter=Q(answer__in=KEPT)),
-        "changed": Count("pk", filter=Q(answer=Answer.CHANGED)),
-        "verified": Count("pk", filter=Q(verified_at__isnull=False)),
-        "refused": Count("pk", filter=Q(answer=Answer.REFUSED)),
-    }
-    counted = LedgerEntry.objects.filter(delivery__in=deliveries).values("delivery").annotate(**figures)
-    by_id = {row.pop("delivery"): row for row in counted}
-    nothing = dict.fromkeys(figures, 0)
-    for delivery in deliveries:
-        yield delivery, by_id.get(delivery.pk) or nothing | {"instances": delivery.study.instance_count}
+def _count(deliveries: Iterable[Delivery]) -> Counts:
+    """The ledgers of these deliveries, counted in one query."""
+    rows = (
+        LedgerEntry.objects.filter(delivery__in=[row.pk for row in deliveries])
+        .values("delivery")
+        .annotate(
+            instances=Count("pk"),
+            stored=Count("pk", filter=Q(answer__in=KEPT)),
+            changed=Count("pk", filter=Q(answer=Answer.CHANGED)),
+            verified=Count("pk", filter=Q(verified_at__isnull=False)),
+            refused=Count("pk", filter=Q(answer=Answer.REFUSED)),
+        )
+    )
+    return {row.pop("delivery"): row for row in rows}
 
 
-def _delivery(row: Delivery, counts: dict[str, int]) -> dict[str, Any]:
+def _delivery(row: Delivery, counts: Counts) -> dict[str, Any]:
     error = {"code": row.last_error_code, "detail": row.last_error_detail} if row.last_error_code else None
     return {
         "destination": row.destination_name,
         "required": row.required,
         "study_instance_uid": row.study.study_instance_uid,
         "state": row.state,
-        **counts,
+        **(counts.get(row.pk) or NOTHING | {"instances": row.study.instance_count}),
         "proof": row.proof,
         "attempts": row.total_attempts,
         "next_attempt_at": _next_attempt(row),

@@ -52,11 +52,12 @@ def _claim_at(destination_id: uuid.UUID, rows: "models.QuerySet[Delivery]") -> D
         running = Delivery.objects.filter(destination=destination, lease_until__gte=now).count()
         if running >= destination.max_associations:
             return None
-        if destination.down_since is not None:
-            if running or destination.probe_at is None or destination.probe_at > now:
-                return None
+        if destination.down_since is not None and running:
+            return None
+        delivery = Delivery.claim(rows.order_by("urgency", "due_at"))
+        if delivery is not None and destination.down_since is not None:
             Destination.objects.filter(pk=destination.pk).update(probe_at=_next_probe())
-        return Delivery.claim(rows.order_by("urgency", "due_at"))
+        return delivery
 
 
 def _next_probe() -> datetime:

@@ -1,0 +1,33 @@
+"""What every test may rest on: real PostgreSQL and Redis, a scratch place for packs, people and destinations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+
+from relaypacs.embedded.servers import shared
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[None]:
+    """The embedded servers, shared with other test runs of this machine; or those the environment names."""
+    if not (django_settings.EMBEDDED_DATABASE or django_settings.EMBEDDED_REDIS):
+        yield
+        return
+    with shared(django_settings.DATA_DIR):
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, servers: None) -> None:
+    """The servers answer before the test database is made."""
+
+
+@pytest.fixture(autouse=True)
+def scratch_storage(tmp_path: Path, settings: Any) -> Path:
+    """Packs and documents of a test lie in its own folder."""
+    root = tmp_path / "packs"
+    settings.STORAGE_ROOT = root
+    return root

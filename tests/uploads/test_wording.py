@@ -1,0 +1,157 @@
+"""The sentences of the pages: none may claim more than the truth it is made of."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from uploads.states import DeliveryState, UploadState
+from uploads.templatetags import wording
+
+pytestmark = [pytest.mark.unit, pytest.mark.clinical]
+
+
+def delivery(state: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "destination": "Demo PACS",
+        "required": True,
+        "state": state,
+        "instances": 24,
+        "stored": 0,
+        "changed": 0,
+        "verified": 0,
+        "refused": 0,
+        "proof": "none",
+        "attempts": 1,
+        "next_attempt_at": None,
+        "last_error": None,
+        **fields,
+    }
+
+
+def truth(state: str, *deliveries: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {
+        "state": state,
+        "total_size": 40_000_000,
+        "progress": {"received_bytes": 12_300_000},
+        "completed_at": None,
+        "delivered_at": None,
+        "deliveries": list(deliveries),
+        "problems": [],
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("state", ["receiving", "assembling", "validating", "held", "expired", "rejected"])
+def test_it_never_speaks_of_delivery_as_done_before_it_is(state: str) -> None:
+    said = wording.sentence(truth(state))
+    assert "has not been delivered" in said or "othing" in said
+    assert "answered" not in said
+
+
+def test_it_says_how_much_has_arrived() -> None:
+    assert "12.3 MB of 40.0 MB have arrived" in wording.sentence(truth("receiving"))
+
+
+def test_it_says_delivered_and_not_yet_verified() -> None:
+    said = wording.sentence(truth("delivered", delivery("stored", stored=24)))
+    assert said == (
+        "Demo PACS answered “stored” for 24 of 24. Not yet verified: it is being asked whether it has them."
+    )
+
+
+def test_it_says_that_a_pacs_which_cannot_be_asked_gives_no_proof() -> None:
+    silent = delivery("stored", stored=24, last_error={"code": "find_unsupported", "detail": "No C-FIND."})
+    said = wording.sentence(truth("delivered", silent))
+    assert "Not verified" in said
+    assert "no proof" in said
+    assert wording.journey(truth("delivered", silent))[3]["word"] == "not possible"
+
+
+def test_it_says_what_the_pacs_changed() -> None:
+    said = wording.sentence(truth("delivered", delivery("stored", stored=24, changed=3)))
+    assert "24 of 24 (3 with changes)" in said
+
+
+@pytest.mark.parametrize(("proof", "words"), [("query", "was asked and listed"), ("commitment", "committed to keep")])
+def test_it_names_the_proof(proof: str, words: str) -> None:
+    said = wording.sentence(truth("verified", delivery("verified", stored=24, verified=24, proof=proof)))
+    assert said == f"Demo PACS {words} 24 of 24."
+
+
+def test_it_says_why_a_destination_has_not_taken_the_study() -> None:
+    waiting = delivery("waiting", stored=10, last_error={"code": "unreachable", "detail": "Nobody answers"})
+    said = wording.sentence(truth("delivering", waiting))
+    assert "(10 of 24 stored): Nobody answers. It is tried again." in said
+    assert "not been delivered everywhere" in said
+    paused = delivery("paused", last_error={"code": "called_ae_unknown", "detail": "Wrong AE."})
+    assert "is paused: Wrong AE." in wording.sentence(truth("delivering", paused))
+
+
+def test_it_lists_what_had_arrived_before_it_was_cancelled() -> None:
+    assert "Nothing of it had reached a PACS" in wording.sentence(truth("cancelled", delivery("pending")))
+    assert "Demo PACS: 7 of 24" in wording.sentence(truth("cancelled", delivery("sending", stored=7)))
+
+
+def test_it_says_what_failed_and_that_nothing_is_lost() -> None:
+    problem = {"file": None, "code": "refused", "detail": "Demo PACS did not take every image", "effect": "rejected"}
+    said = wording.sentence(truth("failed", delivery("partial", stored=20, refused=4), problems=[problem]))
+    assert said.startswith("Demo PACS did not take every image. ")
+    assert "Nothing that arrived is lost" in said
+
+
+@pytest.mark.parametrize("state", UploadState.values)
+def test_every_state_has_a_sentence_a_colour_and_a_sign(state: str) -> None:
+    there = delivery("verified" if state == "verified" else "stored", stored=24, verified=24)
+    assert wording.sentence(truth(state, there)).strip()
+    assert wording.tone(state)
+    assert wording.sign(state)
+    assert len(wording.journey(truth(state))) == 4
+
+
+@pytest.mark.parametrize("state", DeliveryState.values)
+def test_every_state_of_a_delivery_has_words(state: str) -> None:
+    assert "Demo PACS" in wording.sentence(truth("delivering", delivery(state)))
+    assert wording.tone(state)
+
+
+def test_received_delivered_and_verified_differ_in_colour_and_in_sign() -> None:
+    states = ("assembling", "delivered", "verified")
+    assert len({wording.tone(state) for state in states}) == 3
+    assert len({wording.sign(state) for state in states}) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "words"),
+    [
+        ("receiving", {}, ["now", "not yet", "not yet", "not yet"]),
+        ("held", {}, ["done", "held", "not yet", "not yet"]),
+        ("delivering", {}, ["done", "done", "now", "not yet"]),
+        ("delivered", {}, ["done", "done", "done", "now"]),
+        ("verified", {}, ["done", "done", "done", "done"]),
+        ("cancelled", {}, ["stopped", "not yet", "not yet", "not yet"]),
+        ("rejected", {"completed_at": datetime(2026, 1, 1, tzinfo=UTC)}, ["done", "stopped", "not yet", "not yet"]),
+    ],
+)
+def test_the_journey_shows_what_is_done_and_what_is_not(state: str, fields: dict[str, Any], words: list[str]) -> None:
+    assert [step["word"] for step in wording.journey(truth(state, **fields))] == words
+
+
+def test_a_failed_delivery_stops_the_journey_at_delivered() -> None:
+    gone = truth("failed", delivery("refused"), completed_at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert [step["word"] for step in wording.journey(gone)] == ["done", "done", "stopped", "not yet"]
+
+
+def test_it_writes_names_dates_and_sizes_as_people_do() -> None:
+    assert wording.person("Doe^Jane^Ann^Dr") == "Doe, Dr Jane Ann"
+    assert wording.person("Yamada^Tarou=山田^太郎=やまだ^たろう") == "Yamada, Tarou (山田, 太郎, やまだ, たろう)"
+    assert wording.person("") == "No name"
+    assert wording.dicom_date("19610203") == "3 Feb 1961"
+    assert wording.dicom_date("19611345") == "19611345"
+    assert [wording.octets(size) for size in (1, 999, 12_345_678, 2_500_000_000)] == [
+        "1 byte",
+        "999 bytes",
+        "12.3 MB",
+        "2.5 GB",
+    ]
+    assert wording.sex("f") == "female"
