@@ -62,7 +62,7 @@ def _within(check: Callable[[], Any]) -> bool:
     pool = concurrent.futures.ThreadPoolExecutor(1)
     try:
         return bool(pool.submit(check).result(timeout=SECONDS))
-    except Exception:
+    except Exception:  # noqa: BLE001  whatever it is, the answer is that the check failed
         return False
     finally:
         pool.shutdown(wait=False)

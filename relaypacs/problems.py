@@ -41,9 +41,13 @@ KNOWN: dict[type[Exception], tuple[int, str, str]] = {
 
 def body(status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The members of a problem document; `type` is about:blank and `code` is what programs switch on."""
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail} | (
-        dict(extra or {})
-    )
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    } | (dict(extra or {}))
 
 
 def describe(error: Exception) -> tuple[int, str, str, dict[str, Any], int | None] | None:
@@ -112,7 +116,7 @@ class ProblemMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         response = answer(request, error)
         if response is None:
-            logger.exception("a view crashed: %s", type(error).__name__)
+            logger.error("a view crashed: %s", type(error).__name__, exc_info=error)
         return response
 
 

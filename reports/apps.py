@@ -9,6 +9,6 @@ class ReportsConfig(AppConfig):
     name = "reports"
 
     def ready(self) -> None:
-        from reports.opening import open_reports  # needs the models, which exist only now
+        from reports.opening import open_reports  # noqa: PLC0415  needs the models, which exist only now
 
         signals.delivered.connect(open_reports, dispatch_uid="reports.open")

@@ -50,9 +50,7 @@ class HandIn:
 
     def open(self, *, key: str = "", **fields: Any) -> Any:
         headers = {"Idempotency-Key": key} if key else {}
-        response = self.client.post(
-            API, self.manifest(**fields), content_type="application/json", headers=headers
-        )
+        response = self.client.post(API, self.manifest(**fields), content_type="application/json", headers=headers)
         if response.status_code in (200, 201):
             self.id = response.json()["id"]
         return response

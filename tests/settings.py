@@ -13,7 +13,7 @@ os.environ.setdefault("PROBE_SECONDS", "30")
 os.environ.setdefault("VERIFY_FIRST_SECONDS", "0.2")
 
 from relaypacs.settings import *  # noqa: E402, F403
-from relaypacs.settings import DATABASES, DATABASE_URL, EMBEDDED_DATABASE, OWNER_DATABASE  # noqa: E402
+from relaypacs.settings import DATABASES, OWNER_DATABASE  # noqa: E402
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

@@ -192,9 +192,7 @@ class Confirm(Door):
 
 
 class Retry(Door):
-    @extend_schema(
-        request=None, responses={202: TruthSerializer, 409: problem("wrong_state"), **DENIED, **NOT_FOUND}
-    )
+    @extend_schema(request=None, responses={202: TruthSerializer, 409: problem("wrong_state"), **DENIED, **NOT_FOUND})
     def post(self, request: Request, upload_id: uuid.UUID) -> Response:
         """Tries again what failed, or at once what waits."""
         upload = decisions.retry(self.user, selectors.get_visible(self.user, upload_id))

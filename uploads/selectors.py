@@ -70,7 +70,7 @@ def list_uploads(user: User, *, state: str = "", query: str = "", cursor: str = 
     rows = visible_to(user)
     states = [word for word in state.split(",") if word]
     if unknown := set(states) - set(UploadState.values):
-        raise Rejected("invalid_filter", f"There is no state {sorted(unknown)[0]!r}.")
+        raise Rejected("invalid_filter", f"There is no state {min(unknown)!r}.")
     if states:
         rows = rows.filter(state__in=states)
     if query.strip():
@@ -127,7 +127,9 @@ def _with_parts(rows: QuerySet[Upload]) -> QuerySet[Upload]:
 
 
 def _cursor(direction: str, upload: Upload) -> str:
-    return base64.urlsafe_b64encode(json.dumps([direction, upload.created_at.isoformat(), str(upload.pk)]).encode()).decode()
+    return base64.urlsafe_b64encode(
+        json.dumps([direction, upload.created_at.isoformat(), str(upload.pk)]).encode()
+    ).decode()
 
 
 def _read_cursor(cursor: str) -> tuple[bool, datetime | None, uuid.UUID | None]:

@@ -35,7 +35,9 @@ class OpenUploadSerializer(serializers.Serializer[Any]):
 
     files = DeclaredFileSerializer(many=True)
     chunk_size = serializers.IntegerField(required=False, allow_null=True)
-    clinic = serializers.CharField(required=False, allow_null=True, allow_blank=True, help_text="A clinic's id or name.")
+    clinic = serializers.CharField(
+        required=False, allow_null=True, allow_blank=True, help_text="A clinic's id or name."
+    )
     service_level = serializers.ChoiceField(choices=ServiceLevel.choices, required=False)
     clinical_history = serializers.CharField(required=False, allow_blank=True, max_length=20_000)
     expected_patient = ExpectedPatientSerializer(required=False, allow_null=True)

@@ -1,4 +1,4 @@
-"""A head that belongs to nobody: ellipsoids of tissue in Hounsfield units, after Shepp and Logan, with folds and noise."""
+"""A head that belongs to nobody: ellipsoids of tissue in Hounsfield units, after Shepp and Logan, with folds."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ AIR = -1000.0
 
 @dataclass(frozen=True, slots=True)
 class Organ:
-    """One ellipsoid: centre and half axes in mm (x to the patient's left, y to the back, z to the head), turned about z.
+    """One ellipsoid: centre and half axes in mm (x to the left, y to the back, z to the head), turned about z.
 
     `fold` is how far, as a share of its size, the outline follows the folds of the brain.
     """
@@ -125,7 +125,9 @@ class Head:
 
     def _noise_tile(self, rows: int, columns: int) -> Plane:
         white = self._random.standard_normal((rows, columns), dtype=numpy.float32)
-        soft = white + 0.6 * (numpy.roll(white, 1, 0) + numpy.roll(white, 1, 1)) + 0.35 * numpy.roll(white, (1, 1), (0, 1))
+        soft = (
+            white + 0.6 * (numpy.roll(white, 1, 0) + numpy.roll(white, 1, 1)) + 0.35 * numpy.roll(white, (1, 1), (0, 1))
+        )
         return (soft * (2.6 / soft.std())).astype(numpy.float32)
 
     def _folds(self, z: float) -> Plane:

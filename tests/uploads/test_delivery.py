@@ -1,4 +1,4 @@
-"""Delivery and verification against PACS that refuse, abort, stall, lie or are gone: nothing lost, nothing claimed too early."""
+"""Delivery and verification against PACS that refuse, abort, lie or are gone: nothing lost, nothing claimed early."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,8 +17,8 @@ from tests.handin import HandIn, let_leases_lapse, make_due, work
 from tests.loopback import free_port
 from tests.scripted import ScriptedSCP, scripted_scp
 from tests.uploads.test_validation import changed
-from uploads.models import Answer, Delivery, Destination, LedgerEntry, Upload
-from uploads.pipeline import decisions, delivery, destinations, legs
+from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry, Upload
+from uploads.pipeline import decisions, destinations, legs
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState, UploadState
 
@@ -46,11 +46,11 @@ def only(hand_in: HandIn) -> dict[str, Any]:
     return dict(one)
 
 
-# --- What a PACS may answer ----------------------------------------------------------------------------------------------
+# --- What a PACS may answer ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "status, upload_state, delivery_state, counts",
+    ("status", "upload_state", "delivery_state", "counts"),
     [
         (0x0000, "verified", "verified", {"stored": 3, "changed": 0, "refused": 0}),
         (0xB000, "verified", "verified", {"stored": 3, "changed": 1, "refused": 0}),
@@ -146,7 +146,7 @@ def test_an_unknown_caller_pauses_the_destination_and_keeps_the_study(user: User
     assert hand_in.truth()["state"] == "verified"
 
 
-# --- A PACS that is gone, stalls or dies ----------------------------------------------------------------------------------
+# --- A PACS that is gone, stalls or dies -----------------------------------------------------------
 
 
 def test_a_study_waits_visibly_for_a_pacs_that_is_down_and_goes_when_it_is_back(user: User) -> None:
@@ -184,9 +184,7 @@ def test_a_destination_that_is_down_holds_up_no_other(user: User) -> None:
 def test_an_optional_destination_never_decides(user: User) -> None:
     with scripted_scp() as pacs:
         to(pacs, name="up")
-        factories.DestinationFactory.create(
-            name="down", url=f"dicom://PACS@127.0.0.1:{free_port()}", required=False
-        )
+        factories.DestinationFactory.create(name="down", url=f"dicom://PACS@127.0.0.1:{free_port()}", required=False)
         hand_in = HandIn(user, study(1)).everything()
         work()
     assert hand_in.truth()["state"] == "verified"
@@ -195,8 +193,17 @@ def test_an_optional_destination_never_decides(user: User) -> None:
 def test_a_destination_that_is_down_is_probed_by_one_study_at_a_time(user: User) -> None:
     factories.DestinationFactory.create(url=f"dicom://PACS@127.0.0.1:{free_port()}")
     hand_ins = [
-        HandIn(user, {"a": changed(study(1)["IM1"], SOPInstanceUID=generate_uid(), StudyInstanceUID=generate_uid(),
-                                   SeriesInstanceUID=generate_uid())}).everything()
+        HandIn(
+            user,
+            {
+                "a": changed(
+                    study(1)["IM1"],
+                    SOPInstanceUID=generate_uid(),
+                    StudyInstanceUID=generate_uid(),
+                    SeriesInstanceUID=generate_uid(),
+                )
+            },
+        ).everything()
         for _ in range(3)
     ]
     work()
@@ -308,7 +315,7 @@ def test_an_instance_that_the_pacs_lost_is_found_missing_and_sent_again(user: Us
     assert len(hand_in.truth()["reports"]) == 1
 
 
-# --- Workers and persons --------------------------------------------------------------------------------------------------
+# --- Workers and persons ---------------------------------------------------------------------------
 
 
 class Died(BaseException):
@@ -356,7 +363,7 @@ def test_a_zombie_s_write_back_is_fenced_off(user: User) -> None:
         assert zombie is not None
         let_leases_lapse()
         work()
-        with pytest.raises(delivery.LeaseLost):
+        with pytest.raises(LeaseLost):
             zombie.move(DeliveryState.SENDING, keep_lease=True)
     assert Delivery.objects.get().state == DeliveryState.VERIFIED
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Role
+from accounts.models import Role, User
 from tests import factories
 from tests.handin import API, KIB256, HandIn, content_digest
 from uploads import selectors
@@ -33,7 +33,7 @@ def code(response: Any) -> str:
     return str(response.json()["code"])
 
 
-# --- Opening -----------------------------------------------------------------------------------------------------------
+# --- Opening ---------------------------------------------------------------------------------------
 
 
 def test_it_answers_what_the_contract_says(hand_in: HandIn) -> None:
@@ -51,7 +51,7 @@ def test_it_answers_what_the_contract_says(hand_in: HandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields, expected",
+    ("fields", "expected"),
     [
         ({"files": []}, "invalid_manifest"),
         ({"files": [{"name": "x", "size": -1}]}, "invalid_manifest"),
@@ -83,7 +83,9 @@ def test_it_refuses_before_the_disk_is_full(hand_in: HandIn, settings: Any) -> N
     assert (response.status_code, code(response)) == (507, "no_space")
 
 
-def test_it_gives_room_that_was_promised_to_others_to_nobody_else(hand_in: HandIn, settings: Any, monkeypatch: Any) -> None:
+def test_it_gives_room_that_was_promised_to_others_to_nobody_else(
+    hand_in: HandIn, settings: Any, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("uploads.pipeline.intake.free_bytes", lambda: len(hand_in.pack) + 1000)
     assert hand_in.open().status_code == 201
     assert code(hand_in.open()) == "no_space"
@@ -144,10 +146,10 @@ def test_it_tells_of_a_study_handed_in_before(hand_in: HandIn) -> None:
 
 def hand_in_clinic(hand_in: HandIn) -> Any:
     user_id = hand_in.client.session["_auth_user_id"]
-    return factories.User.objects.get(pk=user_id).memberships.get().clinic
+    return User.objects.get(pk=user_id).memberships.get().clinic
 
 
-# --- Chunks ------------------------------------------------------------------------------------------------------------
+# --- Chunks ----------------------------------------------------------------------------------------
 
 
 def test_it_takes_chunks_in_any_order_and_again(hand_in: HandIn) -> None:
@@ -194,7 +196,7 @@ def test_it_needs_a_digest(hand_in: HandIn, digest: str) -> None:
     assert (response.status_code, code(response)) == (400, "digest_required")
 
 
-@pytest.mark.parametrize("index, size", [(0, KIB256 - 1), (0, KIB256 + 1), (2, KIB256), (2, 1)])
+@pytest.mark.parametrize(("index", "size"), [(0, KIB256 - 1), (0, KIB256 + 1), (2, KIB256), (2, 1)])
 def test_it_refuses_a_chunk_of_another_length(hand_in: HandIn, index: int, size: int) -> None:
     hand_in.open()
     response = hand_in.put(index, os.urandom(size))
@@ -273,7 +275,7 @@ def test_a_radiologist_reads_and_changes_nothing(hand_in: HandIn) -> None:
     assert client.post(f"{hand_in.url}/complete", {}, content_type="application/json").status_code == 403
 
 
-# --- Time --------------------------------------------------------------------------------------------------------------
+# --- Time ------------------------------------------------------------------------------------------
 
 
 def test_it_takes_nothing_after_its_time(hand_in: HandIn) -> None:
@@ -308,7 +310,7 @@ def test_retention_removes_what_was_given_up_and_nothing_that_waits(hand_in: Han
     assert pack_of(waiting.upload.pk).exists()
 
 
-# --- Sealing -----------------------------------------------------------------------------------------------------------
+# --- Sealing ---------------------------------------------------------------------------------------
 
 
 def test_it_seals_once_and_says_so_twice(hand_in: HandIn) -> None:
@@ -345,7 +347,7 @@ def test_cancelling_is_final(hand_in: HandIn) -> None:
         assert (response.status_code, code(response)) == (409, "wrong_state")
 
 
-# --- Power cuts --------------------------------------------------------------------------------------------------------
+# --- Power cuts ------------------------------------------------------------------------------------
 
 
 def test_it_withdraws_what_a_power_cut_may_have_taken(hand_in: HandIn) -> None:
@@ -384,7 +386,7 @@ def test_it_syncs_within_a_group_s_worth_of_bytes(hand_in: HandIn, monkeypatch: 
     assert Chunk.objects.get().synced
 
 
-# --- Lists -------------------------------------------------------------------------------------------------------------
+# --- Lists -----------------------------------------------------------------------------------------
 
 
 def test_it_pages_by_cursor_both_ways() -> None:
@@ -407,7 +409,9 @@ def test_it_finds_by_name_id_uid_and_state() -> None:
     clinic = user.memberships.get().clinic
     wanted = factories.UploadFactory.create(clinic=clinic, created_by=user, state="verified")
     factories.StudyFactory.create(
-        upload=wanted, study_instance_uid="1.2.3.4", search_text=" ".join(selectors.search_words("McIntyre^Zoë PID-77 ACC99 CT Head"))
+        upload=wanted,
+        study_instance_uid="1.2.3.4",
+        search_text=" ".join(selectors.search_words("McIntyre^Zoë PID-77 ACC99 CT Head")),
     )
     factories.UploadFactory.create(clinic=clinic, created_by=user, state="receiving")
     client = Client()

@@ -217,7 +217,7 @@ def test_it_asks_about_a_study_that_was_handed_in_before(validated: Callable[...
 
 
 @pytest.mark.parametrize(
-    "expected, code",
+    ("expected", "code"),
     [
         ({"id": "1CT1", "name": "CompressedSamples CT1"}, None),
         ({"id": "1CT1", "name": "CompressedSampels^CT1"}, "identity_near"),
@@ -303,7 +303,9 @@ def test_a_worker_that_dies_in_a_leg_costs_nothing(user: User, monkeypatch: pyte
     assert hand_in.truth()["state"] == "delivering"
 
 
-def test_a_leg_that_kills_every_worker_is_given_up_and_can_be_retried(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_leg_that_kills_every_worker_is_given_up_and_can_be_retried(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def die(*_: Any) -> None:
         raise RuntimeError("a fault of ours")
 

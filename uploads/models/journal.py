@@ -68,7 +68,7 @@ class Hold(models.Model):
 
 
 class Receipt(Leased):
-    """A printable account of where an upload stood when it entered a state. The bytes are kept, never rendered again."""
+    """A printable account of where an upload stood when it entered a state. Its bytes are kept as they were made."""
 
     upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="receipts")
     for_state = models.CharField(max_length=16)

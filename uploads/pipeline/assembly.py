@@ -1,6 +1,7 @@
 """Second leg: one pass over the pack proves every chunk again and finds the digest of every file and data set.
 
-Nothing is copied: a file is a span of the pack. What no longer has the digest it was acknowledged with is asked for again.
+Nothing is copied: a file is a span of the pack. What no longer has the digest it was acknowledged with is asked for
+again.
 """
 
 import hashlib

@@ -66,9 +66,7 @@ def _check(user: User, question: Hold, decision: str, reason: str) -> None:
         raise Rejected("reason_required", "Please say why this may go on.")
 
 
-def _record(
-    user: User, upload: Upload, question: Hold, decision: str, reason: str, files: Sequence[int | str]
-) -> None:
+def _record(user: User, upload: Upload, question: Hold, decision: str, reason: str, files: Sequence[int | str]) -> None:
     question.decision, question.reason = decision, reason
     question.decided_at, question.decided_by = timezone.now(), user
     if decision == "exclude":

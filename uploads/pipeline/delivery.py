@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from uploads.dicom.source import FileSlice
-from uploads.models import KEPT, Answer, Delivery, LedgerEntry, LeaseLost
+from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry
 from uploads.pacs.address import AddressError, Peer, parse
 from uploads.pacs.dimse import Item, Kind, PeerError, store
 from uploads.pacs.errors import FindUnsupported

@@ -20,7 +20,9 @@ def dispatch(upload: Upload) -> None:
         )
         return
     now = timezone.now()
-    deliveries = [_delivery(upload, study, destination) for study in upload.studies.all() for destination in destinations]
+    deliveries = [
+        _delivery(upload, study, destination) for study in upload.studies.all() for destination in destinations
+    ]
     Delivery.objects.bulk_create(deliveries)
     for delivery in deliveries:
         LedgerEntry.objects.bulk_create(

@@ -45,7 +45,9 @@ def find(
         return None
     wanted = set(sop_instance_uids)
     known = set(
-        Instance.objects.filter(study__in=studies, sop_instance_uid__in=wanted).values_list("sop_instance_uid", flat=True)
+        Instance.objects.filter(study__in=studies, sop_instance_uid__in=wanted).values_list(
+            "sop_instance_uid", flat=True
+        )
     )
     if wanted and known == wanted:
         return newest.upload, "same"

@@ -19,7 +19,7 @@ from accounts.models import Clinic, Role, User
 from relaypacs.errors import NotAllowed, NotFound, Rejected, RelayError, WrongState
 from uploads import selectors
 from uploads.models import Chunk, Upload, UploadFile
-from uploads.pipeline import durability, duplicates
+from uploads.pipeline import duplicates, durability
 from uploads.pipeline.manifest import Manifest, is_sha256
 from uploads.states import UploadState
 from uploads.storage import StorageFull, current_boot, free_bytes, pack_of
@@ -199,9 +199,7 @@ def parse_digest(header: str) -> str:
 
 def known_digest(ticket: Ticket) -> str | None:
     """The digest this chunk was acknowledged with, if it was. Ask only while holding its byte range."""
-    return (
-        Chunk.objects.filter(upload_id=ticket.upload_id, index=ticket.index).values_list("sha256", flat=True).first()
-    )
+    return Chunk.objects.filter(upload_id=ticket.upload_id, index=ticket.index).values_list("sha256", flat=True).first()
 
 
 def acknowledge(ticket: Ticket) -> None:

@@ -73,7 +73,9 @@ def read(data: Mapping[str, Any]) -> Manifest:
     if manifest.total_size > settings.MAX_UPLOAD_BYTES:
         limit = settings.MAX_UPLOAD_BYTES / 1024**3
         raise Rejected(
-            "too_large", f"One upload may hold {limit:.0f} GB at most; please hand in fewer studies at once.", status=413
+            "too_large",
+            f"One upload may hold {limit:.0f} GB at most; please hand in fewer studies at once.",
+            status=413,
         )
     return manifest
 

@@ -107,4 +107,3 @@ def read(upload: Upload) -> bytes:
     if receipt is None:
         raise WrongState("not_ready", "The receipt of this upload is not printed yet.", retry_after=2)
     return read_document(receipt.document)
-

@@ -64,7 +64,9 @@ def _move(upload: Upload, to: UploadState, deliveries: Sequence[Delivery]) -> No
 def _why(delivery: Delivery | None) -> str:
     if delivery is None:
         return "A destination did not take the study."
-    return f"{delivery.destination_name} did not take every image: {delivery.last_error_detail or 'no reason was given.'}"
+    return (
+        f"{delivery.destination_name} did not take every image: {delivery.last_error_detail or 'no reason was given.'}"
+    )
 
 
 def account(upload: Upload) -> None:

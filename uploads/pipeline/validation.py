@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from relaypacs.errors import Rejected
 from uploads.dicom.codes import SENTENCES
@@ -53,12 +52,10 @@ def validate(upload: Upload, keeper: Keeper) -> None:
             files, ["status", "problem_code", "problem_detail", "dataset_sha256"], batch_size=1000
         )
         if not good:
-            _reject_empty(upload, looked)
+            _reject_empty(upload)
             return
         if "several_patients" in verdict.codes and not upload.clinic.batch_mode:
-            settling.end(
-                upload, UploadState.REJECTED, code="several_patients", detail=SENTENCES["several_patients"]
-            )
+            settling.end(upload, UploadState.REJECTED, code="several_patients", detail=SENTENCES["several_patients"])
             return
         _write_studies(upload, good, verdict)
         asked = questions.open_questions(upload, looked_bad=_bad(looked), verdict=verdict)
@@ -106,7 +103,7 @@ def _bad(looked: Sequence[Looked]) -> list[int]:
     return [one.file.index for one in looked if one.file.status == FileStatus.REJECTED]
 
 
-def _reject_empty(upload: Upload, looked: Sequence[Looked]) -> None:
+def _reject_empty(upload: Upload) -> None:
     """Nothing can be relayed. When all that was wrong is one thing, the upload says that thing."""
     codes = set(upload.files.filter(status=FileStatus.REJECTED).values_list("problem_code", flat=True))
     code = codes.pop() if len(codes) == 1 else "no_dicom"

@@ -42,7 +42,9 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
     if not missing:
         _verified(delivery)
     elif delivery.questions + 1 < QUESTIONS:
-        trouble = Trouble("not_listed", f"The PACS lists {len(entries) - len(missing)} of {len(entries)} images so far.")
+        trouble = Trouble(
+            "not_listed", f"The PACS lists {len(entries) - len(missing)} of {len(entries)} images so far."
+        )
         _ask_later(delivery, trouble, questions=delivery.questions + 1)
     else:
         _send_again(delivery, missing, len(entries))
@@ -88,7 +90,9 @@ def _send_again(delivery: Delivery, missing: list[LedgerEntry], total: int) -> N
     """What the PACS said it stored and does not have is sent again, a few times; then the study has failed there."""
     ids = [entry.pk for entry in missing]
     hopeless = [entry.pk for entry in missing if entry.attempts >= SENDS_AT_MOST]
-    trouble = Trouble("not_kept", f"The PACS answered that it stored {len(missing)} of {total} images, and has not kept them.")
+    trouble = Trouble(
+        "not_kept", f"The PACS answered that it stored {len(missing)} of {total} images, and has not kept them."
+    )
     with transaction.atomic():
         delivery.guard()
         rows = LedgerEntry.objects.filter(pk__in=ids)

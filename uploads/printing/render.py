@@ -25,7 +25,13 @@ def to_pdf(html: str) -> bytes:
     environment = {key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH", "VIRTUAL_ENV") if key in os.environ}
     try:
         done = subprocess.run(  # nosec B603
-            command, input=html.encode(), capture_output=True, timeout=SECONDS, cwd=settings.BASE_DIR, env=environment
+            command,
+            check=False,
+            input=html.encode(),
+            capture_output=True,
+            timeout=SECONDS,
+            cwd=settings.BASE_DIR,
+            env=environment,
         )
     except subprocess.TimeoutExpired as error:
         raise TryLater("render_failed", "The document took too long to print.") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from uploads.storage.local import sync_directory, full_disk_is_told
+from uploads.storage.local import full_disk_is_told, sync_directory
 
 
 def _path(name: str) -> Path:

@@ -78,8 +78,7 @@ class Command(BaseCommand):
             self._say(f"ended {ended} processes that a killed run had left")
         need_port(settings.HOST, settings.PORT, variable="PORT", purpose="web server")
         shutil.rmtree(_metrics_dir(), ignore_errors=True)
-        for folder in (_metrics_dir(), Path(str(settings.STATIC_ROOT))):
-            folder.mkdir(parents=True, exist_ok=True)
+        _metrics_dir().mkdir(parents=True, exist_ok=True)
 
     def _start_servers(self, supervisor: Supervisor) -> None:
         """The embedded ones, where no URL names others."""
