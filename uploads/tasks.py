@@ -9,6 +9,7 @@ import redis
 from celery import Task, shared_task
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_ready
 from django.conf import settings
+from django.core.management import call_command
 from django.db import close_old_connections
 
 from relaypacs import health, logs
@@ -51,8 +52,9 @@ def sync_packs() -> None:
 
 @shared_task(queue="maintenance", time_limit=3600)
 def retention() -> None:
-    """Removes bytes whose time has come."""
+    """Removes bytes whose time has come, and tokens that no longer open anything."""
     retaining.retention()
+    call_command("flushexpiredtokens")
 
 
 @setup_logging.connect

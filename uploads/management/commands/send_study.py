@@ -23,7 +23,7 @@ ENDS = {
 
 
 class Command(BaseCommand):
-    help = "Hands in files, folders or ZIP archives; the password comes from RELAYPACS_PASSWORD, a token from RELAYPACS_TOKEN."
+    help = "Hands in files, folders or ZIP archives. The environment has RELAYPACS_PASSWORD or RELAYPACS_TOKEN."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
