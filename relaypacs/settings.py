@@ -290,6 +290,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "UploadStateEnum": "uploads.states.UploadState",
+        "DeliveryStateEnum": "uploads.states.DeliveryState",
+    },
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "uploads.openapi.add_streams"],
 }
 
 SIMPLE_JWT = {

@@ -1,5 +1,7 @@
 """The map of the site."""
 
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
@@ -7,6 +9,11 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from relaypacs import health, metrics
+
+# the vendored page of the API's documentation sets styles of its own
+docs = login_not_required(
+    csp_update({"style-src": [SELF, UNSAFE_INLINE]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
+)
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="uploads:list"), name="home"),
@@ -18,7 +25,7 @@ urlpatterns = [
     path("api/v1/auth/", include("accounts.api_urls")),
     path("api/v1/health", health.health, name="api-health"),
     path("api/v1/schema", login_not_required(SpectacularAPIView.as_view()), name="schema"),
-    path("api/v1/docs", login_not_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
+    path("api/v1/docs", docs, name="docs"),
     path("api/v1/", include("uploads.api_urls")),
 ]
 

@@ -13,6 +13,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from accounts.models import Clinic, User
+from accounts.schema import problems
 from relaypacs.errors import NotAllowed, Rejected
 from uploads import selectors
 from uploads.pipeline import decisions, intake, manifest, receipt, synchronous
@@ -22,21 +23,13 @@ from uploads.serializers import (
     FilesPageSerializer,
     OpenedSerializer,
     OpenUploadSerializer,
-    ProblemSerializer,
     TruthSerializer,
     UploadPageSerializer,
 )
 
-NOT_FOUND = {404: OpenApiResponse(ProblemSerializer, description="not_found")}
-DENIED = {
-    401: OpenApiResponse(ProblemSerializer, description="not_authenticated | token_invalid"),
-    403: OpenApiResponse(ProblemSerializer, description="forbidden"),
-}
+NOT_FOUND = problems({404: ["not_found"]})
+DENIED = problems({401: ["not_authenticated", "token_invalid"], 403: ["forbidden"]})
 CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous` of another page.")
-
-
-def problem(codes: str) -> OpenApiResponse:
-    return OpenApiResponse(ProblemSerializer, description=codes)
 
 
 class Door(APIView):
@@ -63,12 +56,13 @@ class Uploads(Door):
     """All uploads that the caller may see."""
 
     @extend_schema(
+        operation_id="uploads_list",
         parameters=[
             OpenApiParameter("state", str, description="One state, or several with commas between."),
             OpenApiParameter("q", str, description="Name, id, accession number, UID or upload id."),
             CURSOR,
         ],
-        responses={200: UploadPageSerializer, 400: problem("invalid_filter | invalid_cursor"), **DENIED},
+        responses={200: UploadPageSerializer, **problems({400: ["invalid_filter", "invalid_cursor"]}), **DENIED},
     )
     def get(self, request: Request) -> Response:
         """Lists uploads, newest first."""
@@ -84,10 +78,10 @@ class Uploads(Door):
         responses={
             201: OpenedSerializer,
             200: OpenApiResponse(OpenedSerializer, description="The same Idempotency-Key and body as before."),
-            400: problem("invalid_manifest | empty_upload | clinic_required"),
-            409: problem("duplicate_study | idempotency_conflict"),
-            413: problem("too_large"),
-            507: problem("no_space"),
+            **problems({400: ["invalid_manifest", "empty_upload", "clinic_required"]}),
+            **problems({409: ["duplicate_study", "idempotency_conflict"]}),
+            **problems({413: ["too_large"]}),
+            **problems({507: ["no_space"]}),
             **DENIED,
         },
     )
@@ -129,7 +123,7 @@ class OneUpload(Door):
         """The truth about it."""
         return Response(selectors.truth(selectors.get_visible(self.user, upload_id)))
 
-    @extend_schema(responses={204: None, 409: problem("wrong_state"), **DENIED, **NOT_FOUND})
+    @extend_schema(responses={204: None, **problems({409: ["wrong_state"]}), **DENIED, **NOT_FOUND})
     def delete(self, request: Request, upload_id: uuid.UUID) -> Response:
         """Cancels it; what a PACS already stored stays listed."""
         decisions.cancel(self.user, selectors.get_visible(self.user, upload_id))
@@ -150,8 +144,8 @@ class Complete(Door):
         request=CompleteSerializer,
         responses={
             202: TruthSerializer,
-            409: problem("chunks_missing | digest_conflict | wrong_state"),
-            410: problem("expired"),
+            **problems({409: ["chunks_missing", "digest_conflict", "wrong_state"]}),
+            **problems({410: ["expired"]}),
             **DENIED,
             **NOT_FOUND,
         },
@@ -171,8 +165,8 @@ class Confirm(Door):
         request=ConfirmSerializer,
         responses={
             200: TruthSerializer,
-            400: problem("decision_invalid | reason_required"),
-            409: problem("wrong_state"),
+            **problems({400: ["decision_invalid", "reason_required"]}),
+            **problems({409: ["wrong_state"]}),
             **DENIED,
             **NOT_FOUND,
         },
@@ -192,7 +186,9 @@ class Confirm(Door):
 
 
 class Retry(Door):
-    @extend_schema(request=None, responses={202: TruthSerializer, 409: problem("wrong_state"), **DENIED, **NOT_FOUND})
+    @extend_schema(
+        request=None, responses={202: TruthSerializer, **problems({409: ["wrong_state"]}), **DENIED, **NOT_FOUND}
+    )
     def post(self, request: Request, upload_id: uuid.UUID) -> Response:
         """Tries again what failed, or at once what waits."""
         upload = decisions.retry(self.user, selectors.get_visible(self.user, upload_id))
@@ -203,7 +199,7 @@ class ReceiptDocument(Door):
     @extend_schema(
         responses={
             (200, "application/pdf"): OpenApiTypes.BINARY,
-            409: problem("not_ready"),
+            **problems({409: ["not_ready"]}),
             **DENIED,
             **NOT_FOUND,
         }

@@ -70,16 +70,6 @@ class OpenedSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
-class ProblemSerializer(serializers.Serializer[Any]):
-    """A problem document (RFC 9457)."""
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
 class ProgressSerializer(serializers.Serializer[Any]):
     received_bytes = serializers.IntegerField()
     total_size = serializers.IntegerField()

@@ -137,7 +137,8 @@ class Head:
         share = float(numpy.clip(place - below, 0, 1))
         knots = self._knots[below] * (1 - share) + self._knots[below + 1] * share
         rows, columns = self.grid.x.shape
-        return numpy.asarray(Image.fromarray(knots).resize((columns, rows), Image.Resampling.BICUBIC))
+        resized = Image.fromarray(knots).resize((columns, rows), Image.Resampling.BICUBIC)
+        return numpy.asarray(resized, dtype=numpy.float32)
 
     def _paint(self, plane: Plane, organ: Organ, *, z: float, folds: Plane) -> None:
         (cx, cy, cz), (ax, ay, az) = organ.centre, organ.axes
