@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 SECONDS = 0.8
+COME_BACK = {"Retry-After": "5"}
 WORKERS_KEY = "relaypacs:worker:"  # each worker says that it lives, for so long
 WORKER_LIVES = 30
 
@@ -28,7 +29,8 @@ WORKER_LIVES = 30
 def ready(request: HttpRequest) -> JsonResponse:
     """`GET /health`: 200 when this process can serve, that is, when the database answers it."""
     ok = _within(_database)
-    return JsonResponse({"status": "ok" if ok else "database_unavailable"}, status=200 if ok else 503)
+    body = {"status": "ok" if ok else "database_unavailable"}
+    return JsonResponse(body, status=200 if ok else 503, headers={} if ok else COME_BACK)
 
 
 @extend_schema(
@@ -54,7 +56,7 @@ def health(request: Request) -> Response:
         states = {name: "ok" if future.result() else "failed" for name, future in found.items()}
     ok = all(state == "ok" for state in states.values())
     body = {"status": "ok" if ok else "failed", "version": settings.VERSION, "checks": states}
-    return Response(body, status=200 if ok else 503)
+    return Response(body, status=200 if ok else 503, headers={} if ok else COME_BACK)
 
 
 def _within(check: Callable[[], Any]) -> bool:

@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.views import defaults
 from psycopg_pool import PoolTimeout
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -28,6 +29,7 @@ KNOWN: dict[type[Exception], tuple[int, str, str]] = {
     exceptions.AuthenticationFailed: (401, "token_invalid", "This token is not valid; please log in again."),
     exceptions.PermissionDenied: (403, "forbidden", "You may not do this."),
     PermissionDenied: (403, "forbidden", "You may not do this."),
+    RequestDataTooBig: (413, "too_large", "The request is larger than may be sent at once."),
     exceptions.NotFound: (404, "not_found", "There is nothing here that you can see."),
     Http404: (404, "not_found", "There is nothing here that you can see."),
     exceptions.MethodNotAllowed: (405, "method_not_allowed", "This address does not answer that method."),
@@ -53,7 +55,8 @@ def body(status: int, code: str, detail: str, extra: Mapping[str, Any] | None = 
 def describe(error: Exception) -> tuple[int, str, str, dict[str, Any], int | None] | None:
     """Status, code, sentence, further members and Retry-After of an error; None for one that is our own fault."""
     if isinstance(error, RelayError):
-        return error.status, error.code, error.detail, error.extra, error.retry_after
+        retry_after = 5 if error.retry_after is None and error.status in (429, 503) else error.retry_after
+        return error.status, error.code, error.detail, error.extra, retry_after
     if isinstance(error, DATABASE_AWAY):
         return 503, "database_unavailable", "The database does not answer at the moment; please try again.", {}, 5
     for kind, (status, code, detail) in KNOWN.items():
@@ -91,10 +94,22 @@ def answer(request: HttpRequest, error: Exception) -> HttpResponse | None:
     return response
 
 
+def is_api(request: HttpRequest) -> bool:
+    return f"{request.path}/".startswith("/api/")
+
+
+def not_allowed(request: HttpRequest, *methods: str) -> HttpResponse:
+    """405 for a view that is not the REST framework's."""
+    status, code, detail = KNOWN[exceptions.MethodNotAllowed]
+    response = _answer(request, status, code, detail)
+    response["Allow"] = ", ".join(methods)
+    return response
+
+
 def _answer(
     request: HttpRequest, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None
 ) -> HttpResponse:
-    if request.path.startswith("/api/"):
+    if is_api(request):
         return JsonResponse(body(status, code, detail, extra), status=status, content_type=CONTENT_TYPE)
     return render(request, "error.html", {"status": status, "code": code, "detail": detail}, status=status)
 
@@ -118,6 +133,12 @@ class ProblemMiddleware:
         if response is None:
             logger.error("a view crashed: %s", type(error).__name__, exc_info=error)
         return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_api(request):
+        return _answer(request, 400, "bad_request", "This request cannot be answered as it is.")
+    return defaults.bad_request(request, exception)  # templates/400.html
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

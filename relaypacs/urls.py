@@ -29,6 +29,7 @@ urlpatterns = [
     path("api/v1/", include("uploads.api_urls")),
 ]
 
+handler400 = "relaypacs.problems.bad_request"
 handler403 = "relaypacs.problems.forbidden"
 handler404 = "relaypacs.problems.not_found"
 handler500 = "relaypacs.problems.crashed"

@@ -89,8 +89,8 @@ class Uploads(Door):
         """Opens an upload for a list of files."""
         data = checked(OpenUploadSerializer, request, code="invalid_manifest")
         key = request.headers.get("Idempotency-Key", "")
-        if len(key) > 200:
-            raise Rejected("invalid_manifest", "Idempotency-Key may have 200 characters at most.")
+        if len(key) > 200 or "\x00" in key:
+            raise Rejected("invalid_manifest", "Idempotency-Key may have 200 characters at most, and no NUL.")
         upload, new = intake.open_upload(
             self.user,
             manifest.read(data),

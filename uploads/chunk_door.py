@@ -14,7 +14,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
@@ -23,7 +23,7 @@ from rest_framework.settings import api_settings
 from accounts.models import User
 from relaypacs import metrics
 from relaypacs.errors import Rejected, RelayError, WrongState
-from relaypacs.problems import answer
+from relaypacs.problems import answer, not_allowed
 from uploads.pipeline import intake
 from uploads.storage import RangeBusy, lock_range, pack_of, write_at
 
@@ -41,7 +41,7 @@ class ClientGone(Exception):
 async def chunk(request: HttpRequest, upload_id: uuid.UUID, index: int) -> HttpResponse:
     """`PUT /api/v1/uploads/{id}/chunks/{n}`: 204 when the octets are in the pack and their row is committed."""
     if request.method != "PUT":
-        return HttpResponseNotAllowed(["PUT"])
+        return not_allowed(request, "PUT")
     octets = _octets(request)
     try:
         await _take(request, upload_id, index, octets)
@@ -82,7 +82,7 @@ def _admit(request: HttpRequest, upload_id: uuid.UUID, index: int) -> intake.Tic
         caller(request),
         upload_id,
         index,
-        length=int(length) if length.isdigit() else None,
+        length=int(length) if length.isdecimal() else None,
         digest=request.headers.get("Content-Digest", ""),
     )
 
@@ -164,7 +164,7 @@ async def _next_message(receive: Any) -> Any:
 async def _drain(request: HttpRequest, octets: AsyncIterator[bytes]) -> None:
     """Reads what the client still sends, within bounds: else it would see a reset instead of our answer."""
     length = request.headers.get("Content-Length", "")
-    if not length.isdigit() or int(length) > DRAIN_AT_MOST or request.headers.get("Expect"):
+    if not length.isdecimal() or int(length) > DRAIN_AT_MOST or request.headers.get("Expect"):
         return
     until = time.monotonic() + SILENCE_SECONDS
     try:

@@ -9,13 +9,13 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from redis import asyncio as aioredis
 from redis.exceptions import RedisError
+from rest_framework.utils.encoders import JSONEncoder
 
-from relaypacs.problems import answer
+from relaypacs.problems import answer, not_allowed
 from uploads import selectors
 from uploads.chunk_door import caller
 from uploads.hints import channel
@@ -31,7 +31,7 @@ LIFE_SECONDS = 3600.0  # then the browser connects again, and is authenticated a
 async def events(request: HttpRequest, upload_id: uuid.UUID) -> HttpResponseBase:
     """`GET /api/v1/uploads/{id}/events`: each event's data is the truth, sent when it has changed."""
     if request.method != "GET":
-        return HttpResponseNotAllowed(["GET"])
+        return not_allowed(request, "GET")
     try:
         user = await sync_to_async(caller)(request)
         first = await _read(user, upload_id)
@@ -51,7 +51,7 @@ async def _read(user: Any, upload_id: uuid.UUID) -> str:
 
     def run() -> str:
         try:
-            return json.dumps(selectors.truth(selectors.get_visible(user, upload_id)), cls=DjangoJSONEncoder)
+            return json.dumps(selectors.truth(selectors.get_visible(user, upload_id)), cls=JSONEncoder)
         finally:
             if not connection.in_atomic_block:
                 connection.close()

@@ -2,7 +2,9 @@
 
 import functools
 import logging
+import time
 import uuid
+from collections.abc import Callable
 from typing import Literal
 
 import redis
@@ -12,6 +14,9 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 logger = logging.getLogger(__name__)
+
+QUIET_SECONDS = 5.0
+_quiet_until: dict[str, float] = {}
 
 Kind = Literal["upload", "delivery", "receipt"]
 TASKS: dict[Kind, tuple[str, str]] = {
@@ -30,24 +35,29 @@ def nudge(kind: Kind, row_id: uuid.UUID) -> None:
     task, queue = TASKS[kind]
 
     def send() -> None:
-        try:
-            current_app.send_task(task, args=[str(row_id)], queue=queue)
-        except (OperationalError, OSError, redis.RedisError) as error:
-            logger.warning("broker unreachable, the sweep will find it: %s", type(error).__name__)
+        current_app.send_task(task, args=[str(row_id)], queue=queue)
 
-    transaction.on_commit(send)
+    transaction.on_commit(functools.partial(_tell, "broker", send))
 
 
 def publish(upload_id: uuid.UUID) -> None:
     """Tells pages that follow this upload, once the change is committed, to read the truth again."""
 
     def send() -> None:
-        try:
-            _redis().publish(channel(upload_id), "")
-        except (OSError, redis.RedisError) as error:
-            logger.warning("redis unreachable, pages will poll: %s", type(error).__name__)
+        _redis().publish(channel(upload_id), "")
 
-    transaction.on_commit(send)
+    transaction.on_commit(functools.partial(_tell, "redis", send))
+
+
+def _tell(messenger: str, send: Callable[[], None]) -> None:
+    """One that hangs holds its caller for seconds: after that it is left alone for a while."""
+    if time.monotonic() < _quiet_until.get(messenger, 0.0):
+        return
+    try:
+        send()
+    except (OperationalError, OSError, redis.RedisError) as error:
+        _quiet_until[messenger] = time.monotonic() + QUIET_SECONDS
+        logger.warning("%s unreachable, sweep and polling will find it: %s", messenger, type(error).__name__)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
@@ -35,6 +35,7 @@ __all__ = [
 
 
 _UID = re.compile(r"\d+(\.\d+){2,}")
+_INDEX = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -138,16 +139,16 @@ def _read_cursor(cursor: str) -> tuple[bool, datetime | None, uuid.UUID | None]:
     try:
         direction, at, row_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         moment = parse_datetime(at)
-        if moment is None or direction not in ("n", "p"):
+        if moment is None or moment.tzinfo is None or direction not in ("n", "p"):
             raise ValueError
-        return direction == "p", moment, uuid.UUID(row_id)
-    except (ValueError, TypeError, binascii.Error) as error:
+        return direction == "p", moment.astimezone(UTC), uuid.UUID(str(row_id))
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
         raise Rejected("invalid_cursor", "This page link is not valid; please start at the first page.") from error
 
 
 def files_page(upload: Upload, *, cursor: str = "", limit: int = 500) -> tuple[list[dict[str, Any]], str | None]:
     """A page of the files of an upload, in the order of the manifest, and the next page's cursor."""
-    if cursor and not cursor.isdigit():
+    if cursor and not _INDEX.fullmatch(cursor):
         raise Rejected("invalid_cursor", "This page link is not valid; please start at the first page.")
     rows = list(upload.files.filter(index__gte=int(cursor or 0)).order_by("index")[: limit + 1])
     after = str(rows[limit].index) if len(rows) > limit else None
