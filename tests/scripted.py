@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -170,8 +171,9 @@ def stored_instances(identifier: Dataset, scp: ScriptedSCP) -> Iterator[tuple[in
 
 def _header(one: Received) -> Dataset:
     syntax = UID(one.transfer_syntax_uid)
+    octets = zlib.decompressobj(-zlib.MAX_WBITS).decompress(one.data_set) if syntax.is_deflated else one.data_set
     return pydicom.filereader.read_dataset(
-        BytesIO(one.data_set), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_beyond_headers
+        BytesIO(octets), syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_beyond_headers
     )
 
 

@@ -99,6 +99,11 @@ class Delivery(Leased):
     def __str__(self) -> str:
         return f"delivery {self.pk}"
 
+    def guard(self) -> None:
+        """Its upload's row is locked first, as a cancel or a retry does, so that none waits for another for ever."""
+        Upload.objects.select_for_update().filter(pk=self.upload_id).exists()
+        super().guard()
+
     def moved(self, before: str, to: str, *, because: str, actor: "User | None") -> None:
         self.upload.transitions.create(delivery=self, from_state=before, to_state=to, because=because, actor=actor)
         if self.due_at is not None and self.due_at <= timezone.now() and self.lease_until is None:

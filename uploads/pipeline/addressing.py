@@ -46,4 +46,4 @@ def save(destination: Destination, changed: Collection[str]) -> None:
         destination.save(update_fields={*changed, *(UNTRIED if moved else ())})
         if moved:  # the sweep finds them
             waiting = Delivery.objects.filter(Delivery.free(), destination=destination, state=DeliveryState.WAITING)
-            waiting.update(due_at=timezone.now())
+            waiting.filter(due_at__isnull=False).update(due_at=timezone.now())  # what was cancelled is due never

@@ -48,7 +48,8 @@ def confirm(
         _check(user, question, decision, reason)
         _record(user, upload, question, decision, reason, files)
         if decision == "reject":
-            settling.end(upload, U.REJECTED, code=question.code, detail=question.detail, because="rejected by a person")
+            because = "rejected by a person"
+            settling.end(upload, U.REJECTED, code=question.code, detail=question.detail, because=because, actor=user)
         elif not upload.holds.filter(decided_at__isnull=True).exists():
             upload.move(U.VALIDATING, because=decision, actor=user, due_at=timezone.now())
     return upload
@@ -76,7 +77,7 @@ def _record(user: User, upload: Upload, question: Hold, decision: str, reason: s
 
 def _exclude(upload: Upload, files: Sequence[int | str]) -> list[int]:
     """Leaves files out; what is left is looked at again."""
-    indices = {int(file) for file in files if str(file).isdigit()}
+    indices = {int(file) for file in files if str(file).isdecimal()}
     names = {str(file) for file in files}
     rows = [row for row in upload.files.only("pk", "index", "name") if row.index in indices or row.name in names]
     if not rows:
@@ -133,7 +134,7 @@ def cancel(user: User, upload: Upload) -> Upload:
             return upload
         if upload.state not in CANCELLABLE:
             raise WrongState("wrong_state", f"This upload is {upload.state} and can no longer be cancelled.")
-        for delivery in upload.deliveries.select_for_update().filter(state__in=sorted(UNDECIDED)):
+        for delivery in upload.deliveries.select_for_update().filter(state__in=sorted(UNDECIDED | {D.STORED})):
             _stop(user, delivery)
         upload.move(U.CANCELLED, because="cancelled", actor=user, ended_at=timezone.now())
         settling.account(upload)
@@ -141,7 +142,7 @@ def cancel(user: User, upload: Upload) -> Upload:
 
 
 def _stop(user: User, delivery: Delivery) -> None:
-    """The next epoch fences off a worker that is sending; what it was told so far stays in the ledger."""
+    """The next epoch fences off a worker that is sending or asking; what it was told stays in the ledger."""
     if delivery.state == D.SENDING:
         kept = delivery.entries.filter(answer__in=KEPT).exists()
         delivery.move(D.PARTIAL if kept else D.WAITING, because="cancelled", actor=user)

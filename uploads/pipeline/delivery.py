@@ -51,6 +51,7 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         peer = peer_of(delivery)
         _resolve_doubts(delivery, peer)
         pause = _send(delivery, peer, keeper)
+        _resolve_doubts(delivery, peer)  # what the PACS says it had already is looked for before it counts
     except AddressError as error:
         _pause(delivery, Trouble(error.code, str(error)))
     except PeerError as error:
@@ -193,9 +194,9 @@ def postpone(delivery: Delivery, trouble: Trouble) -> None:
 def _pause(delivery: Delivery, trouble: Trouble) -> None:
     """Something at the destination must be put right by a person; the study is kept and waits."""
     with transaction.atomic():
-        destinations.pause(delivery.destination, trouble.detail)
         delivery.move(D.PAUSED, because=trouble.code, **_error(trouble))
         settling.settle(delivery.upload_id)
+        destinations.pause(delivery.destination, trouble.detail)
     logger.warning("destination paused: %s", trouble.code)
 
 

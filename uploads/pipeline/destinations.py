@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from uploads import hints
-from uploads.models import Delivery, Destination
+from uploads.models import Delivery, Destination, LeaseLost
 from uploads.states import DELIVERY_LEGS, DeliveryState, UploadState
 
-RELAYING = (UploadState.DELIVERING, UploadState.DELIVERED)
 AT_ONCE = 50
-# What may be tried when a destination that is down is probed: its waiting studies, whenever they would be due.
-PROBES = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING)
+# What may be tried when a destination that is down is probed, whenever it would be due: a study that is to be sent,
+# and one that waits to be asked about, else nobody would find out that the destination is back.
+PROBES = sorted(DELIVERY_LEGS)
+TO_BE_SENT = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING)
 
 
 def claim() -> Delivery | None:
@@ -88,24 +89,31 @@ def pause(destination: Destination, because: str) -> None:
 
 
 def resume(destination: Destination, actor: User | None) -> int:
-    """Lets it have studies again; deliveries that were paused are pending again. Answers how many."""
+    """Lets it have studies again; deliveries that were paused are pending again. Answers how many.
+
+    An optional delivery may have been left behind by an upload that is verified by now: it goes as well.
+    """
+    paused = Delivery.objects.filter(destination=destination, state=DeliveryState.PAUSED)
     with transaction.atomic():
+        woken = [_wake(delivery, actor) for delivery in paused.exclude(upload__state=UploadState.CANCELLED)]
         Destination.objects.filter(pk=destination.pk).update(
             paused=False, paused_because="", down_since=None, probe_at=None, last_error=""
         )
-        paused = Delivery.objects.select_for_update().filter(
-            destination=destination, state=DeliveryState.PAUSED, upload__state__in=RELAYING
-        )
-        for delivery in paused:
-            delivery.move(DeliveryState.PENDING, because="resumed", actor=actor, due_at=timezone.now(), failures=0)
-        count = len(paused)
         _all_due(destination)
-    return count
+    return sum(woken)
+
+
+def _wake(delivery: Delivery, actor: User | None) -> bool:
+    try:
+        delivery.move(DeliveryState.PENDING, because="resumed", actor=actor, due_at=timezone.now(), failures=0)
+    except LeaseLost:
+        return False  # cancelled, or woken by somebody else, since it was read
+    return True
 
 
 def _all_due(destination: Destination) -> None:
     """What waits for the destination may be tried at once; the sweep and each other's ends wake the rest."""
-    rows = Delivery.objects.filter(destination=destination, state__in=PROBES, upload__state__in=RELAYING)
+    rows = Delivery.objects.filter(destination=destination, state__in=PROBES, due_at__isnull=False)
     rows.filter(Delivery.free(), state=DeliveryState.WAITING).update(due_at=timezone.now())
     for pk in rows.order_by("urgency", "due_at").values_list("pk", flat=True)[:AT_ONCE]:
         hints.nudge("delivery", pk)
@@ -113,5 +121,5 @@ def _all_due(destination: Destination) -> None:
 
 def waiting_by_destination() -> dict[str, int]:
     """How many deliveries wait at each destination, for the health page and the metrics."""
-    rows = Destination.objects.annotate(waiting=Count("deliveries", filter=Q(deliveries__state__in=PROBES)))
+    rows = Destination.objects.annotate(waiting=Count("deliveries", filter=Q(deliveries__state__in=TO_BE_SENT)))
     return dict(rows.values_list("name", "waiting"))

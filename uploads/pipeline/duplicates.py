@@ -34,12 +34,12 @@ def refuse_known(clinic: Clinic, manifest: Manifest) -> None:
 def find(
     clinic: Clinic, study_instance_uid: str, sop_instance_uids: Iterable[str], *, besides: Upload | None = None
 ) -> tuple[Upload, str] | None:
-    """The newest earlier upload of this clinic with this study, and how it compares: same, partial or different."""
+    """The newest upload of this clinic that brought this study, and how it compares: same, partial or different."""
     studies = Study.objects.filter(
         study_instance_uid=study_instance_uid, upload__clinic=clinic, upload__state__in=COUNTS
     ).select_related("upload")
     if besides is not None:
-        studies = studies.exclude(upload=besides).filter(upload__created_at__lt=besides.created_at)
+        studies = studies.exclude(upload=besides)
     newest = studies.order_by("-upload__created_at").first()
     if newest is None:
         return None

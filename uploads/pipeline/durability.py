@@ -4,8 +4,9 @@ import logging
 import uuid
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
+from relaypacs.errors import TryLater
 from uploads.models import Chunk, Upload
 from uploads.states import UploadState
 from uploads.storage import current_boot, pack_of
@@ -16,12 +17,23 @@ GROUP_BYTES = 64 * 1024**2  # at most so much is acknowledged and not yet on the
 
 
 def sync_pack(upload_id: uuid.UUID) -> int:
-    """Puts the octets of all rows seen now on the medium, then says so in the rows. Answers how many."""
-    rows = list(
-        Chunk.objects.filter(upload_id=upload_id, synced=False, boot_id=current_boot()).values_list("pk", flat=True)
-    )
-    if rows:
-        pack_of(upload_id).sync()
+    """Puts the octets of all rows seen now on the medium, then says so in the rows. Answers how many.
+
+    Raises:
+        StorageFull, StorageFailed: the octets may be lost, and the rows are withdrawn: the client sends them again.
+    """
+    unsynced = Chunk.objects.filter(upload_id=upload_id, synced=False, boot_id=current_boot())
+    if not unsynced.exists():
+        return 0
+    pack = pack_of(upload_id)
+    with pack.sync_alone():
+        rows = list(unsynced.values_list("pk", flat=True))
+        try:
+            pack.sync()
+        except TryLater as error:
+            lost = _withdraw(upload_id, Q(synced=False))
+            logger.error("%d chunks withdrawn: %s", lost, error.code, extra={"upload_id": str(upload_id)})
+            raise
         Chunk.objects.filter(pk__in=rows).update(synced=True)
     return len(rows)
 
@@ -42,6 +54,8 @@ def sync_all() -> int:
             done += sync_pack(upload_id)
         except FileNotFoundError:  # cancelled or expired meanwhile
             logger.info("pack is gone, nothing to sync", extra={"upload_id": str(upload_id)})
+        except TryLater as error:  # told and withdrawn; the others' octets are not less worth
+            logger.error("not synced: %s", error.code, extra={"upload_id": str(upload_id)})
     return done
 
 
@@ -50,17 +64,21 @@ def withdraw_lost(upload_id: uuid.UUID) -> int:
 
     They show up in `missing`, and the client sends them again.
     """
+    lost = _withdraw(upload_id, Q(synced=False) & ~Q(boot_id=current_boot()))
+    if lost:
+        logger.warning("%d chunks withdrawn after a restart of the machine", lost, extra={"upload_id": str(upload_id)})
+    return lost
+
+
+def _withdraw(upload_id: uuid.UUID, which: Q) -> int:
     with transaction.atomic():
         upload = Upload.objects.select_for_update().get(pk=upload_id)
         if upload.state != UploadState.RECEIVING:
             return 0
-        lost = list(upload.chunks.filter(synced=False).exclude(boot_id=current_boot()))
-        if not lost:
-            return 0
+        lost = list(upload.chunks.filter(which))
         size = sum(upload.chunk_span(chunk.index)[1] for chunk in lost)
         Chunk.objects.filter(pk__in=[chunk.pk for chunk in lost]).delete()
         Upload.objects.filter(pk=upload_id).update(received_bytes=F("received_bytes") - size)
-    logger.warning("%d chunks withdrawn after a restart of the machine", len(lost), extra={"upload_id": str(upload_id)})
     return len(lost)
 
 

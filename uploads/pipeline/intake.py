@@ -254,22 +254,26 @@ def complete(upload: Upload, files: Sequence[Mapping[str, Any]] = ()) -> Upload:
     Raises:
         WrongState: chunks_missing, digest_conflict, expired, wrong_state. StorageFull: the disk could not sync.
     """
-    if upload.state not in (UploadState.RECEIVING, UploadState.EXPIRED, UploadState.CANCELLED):
+    if _sealed(upload):
         return upload
     receiving_or_raise(upload)
     durability.withdraw_lost(upload.pk)
     _need_all_chunks(upload)
-    _note_digests(upload, files)
     durability.sync_pack(upload.pk)
     with transaction.atomic():
         fresh = Upload.objects.select_for_update().get(pk=upload.pk)
-        if fresh.state != UploadState.RECEIVING:
+        if _sealed(fresh):
             return fresh
         receiving_or_raise(fresh)
         _need_all_chunks(fresh)
+        _note_digests(fresh, files)
         now = timezone.now()
         fresh.move(UploadState.ASSEMBLING, due_at=now, completed_at=now)
     return fresh
+
+
+def _sealed(upload: Upload) -> bool:
+    return upload.state not in (UploadState.RECEIVING, UploadState.EXPIRED, UploadState.CANCELLED)
 
 
 def _need_all_chunks(upload: Upload) -> None:

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from relaypacs import logs, metrics
 from relaypacs.errors import Rejected, TryLater
+from uploads.dicom.fence import FenceFailed
 from uploads.models import MAX_CRASHES, Answer, Delivery, LeaseLost, Upload
 from uploads.pipeline import destinations, settling
 from uploads.pipeline.assembly import assemble
@@ -62,14 +63,20 @@ def _run_upload(upload: Upload, keeper: Keeper) -> None:
         settling.end(upload, UploadState.REJECTED, code=error.code, detail=error.detail)
         _count(leg, "rejected")
     except TryLater as error:
-        _count(leg, "postponed")
-        if upload.attempts >= MAX_POSTPONED:
-            _fail(upload, error.code, error.detail)
-        else:
-            upload.postpone(next_try(upload.attempts), code=error.code, detail=error.detail)
+        _postpone(upload, leg, error)
+    except FenceFailed as error:
+        _postpone(upload, leg, TryLater("reader_unavailable", str(error)))
     except FileNotFoundError:
         _fail(upload, "pack_missing", "What was received is not on the disk any more. Please hand the study in again.")
         _count(leg, "gave_up")
+
+
+def _postpone(upload: Upload, leg: str, error: TryLater) -> None:
+    _count(leg, "postponed")
+    if upload.attempts >= MAX_POSTPONED:
+        _fail(upload, error.code, error.detail)
+    else:
+        upload.postpone(next_try(upload.attempts), code=error.code, detail=error.detail)
 
 
 def _fail(upload: Upload, code: str, detail: str) -> None:

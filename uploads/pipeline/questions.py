@@ -2,15 +2,30 @@
 
 from collections.abc import Iterable, Sequence
 
+from django.db import connection
+from django.db.models import Q
+
 from uploads.dicom.codes import SENTENCES
 from uploads.dicom.identity import Identity, Match, compare
 from uploads.dicom.study import Verdict
-from uploads.models import Hold, Instance, Study, Upload
+from uploads.models import KEPT, Answer, Hold, Instance, Study, Upload
 from uploads.pipeline import duplicates
 from uploads.states import UploadState
 
 # Instances of an earlier upload in one of these may be at a PACS: their identifiers are taken (rules S3, S4).
 TAKEN = (UploadState.DELIVERING, UploadState.DELIVERED, UploadState.VERIFIED, UploadState.FAILED)
+MAYBE_THERE = (*KEPT, Answer.SENDING, Answer.UNKNOWN)
+
+
+def one_at_a_time(upload: Upload) -> None:
+    """Until this transaction ends nobody else asks about these studies: of two uploads of one, one sees the other.
+
+    Locks in the order of the UIDs, so that two uploads never wait for each other.
+    """
+    uids = sorted(upload.studies.values_list("study_instance_uid", flat=True))
+    with connection.cursor() as cursor:
+        for uid in uids:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [uid])
 
 
 def open_questions(upload: Upload, *, looked_bad: Sequence[int], verdict: Verdict) -> list[Hold]:
@@ -96,14 +111,20 @@ def _identity(upload: Upload, study: Study) -> list[Hold]:
     return [_hold(upload, code, study=study.study_instance_uid)]
 
 
+def _taken() -> Q:
+    """A cancelled upload counts for what had gone out by then."""
+    return Q(upload__state__in=TAKEN) | Q(upload__state=UploadState.CANCELLED, entries__answer__in=MAYBE_THERE)
+
+
 def _seen_before(upload: Upload, study: Study) -> list[Hold]:
     """The ledger's view: an identifier that stands for other bytes, or stood in another place (rules S3, S4)."""
     mine = {instance.sop_instance_uid: instance for instance in study.instances.all()}
     reused, moved = set(), set()
     earlier = (
-        Instance.objects.filter(sop_instance_uid__in=list(mine), upload__state__in=TAKEN)
+        Instance.objects.filter(_taken(), sop_instance_uid__in=list(mine))
         .exclude(upload=upload)
         .select_related("study")
+        .distinct()
     )
     for other in earlier.iterator():
         instance = mine[other.sop_instance_uid]
@@ -124,7 +145,7 @@ def _series_elsewhere(upload: Upload, study: Study) -> set[int]:
     """Files whose SeriesInstanceUID was delivered under another study."""
     series = {instance.series_instance_uid for instance in study.instances.all()}
     elsewhere = set(
-        Instance.objects.filter(series_instance_uid__in=series, upload__state__in=TAKEN)
+        Instance.objects.filter(_taken(), series_instance_uid__in=series)
         .exclude(upload=upload)
         .exclude(study__study_instance_uid=study.study_instance_uid)
         .values_list("series_instance_uid", flat=True)

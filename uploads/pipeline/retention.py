@@ -3,11 +3,11 @@
 import logging
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from uploads.models import Proof, Upload
-from uploads.states import UploadState
+from uploads.models import Delivery, Upload
+from uploads.states import DeliveryState, UploadState
 from uploads.storage import pack_of
 
 logger = logging.getLogger(__name__)
@@ -31,10 +31,9 @@ def retention() -> int:
 def _due() -> Q:
     now = timezone.now()
     proven = Q(state=U.VERIFIED, verified_at__lte=now - KEEP_DELIVERED)
-    # delivered and no way to ask: the PACS's word is all there will ever be
-    unproven = Q(state=U.DELIVERED, delivered_at__lte=now - KEEP_DELIVERED) & ~Q(
-        deliveries__proof__in=[Proof.QUERY, Proof.COMMITMENT]
-    )
+    # delivered and no PACS is left to be asked: their word is all there will ever be
+    to_be_asked = Delivery.objects.filter(upload=OuterRef("pk"), state=DeliveryState.STORED, due_at__isnull=False)
+    unproven = Q(state=U.DELIVERED, delivered_at__lte=now - KEEP_DELIVERED) & ~Exists(to_be_asked)
     given_up = Q(state__in=[U.CANCELLED, U.EXPIRED])
     rejected = Q(state=U.REJECTED, ended_at__lte=now - KEEP_REJECTED)
     return proven | unproven | given_up | rejected

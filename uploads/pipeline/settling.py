@@ -2,10 +2,12 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.models import User
 from uploads import signals
 from uploads.models import Delivery, Receipt, Upload
 from uploads.states import UNDECIDED, DeliveryState, UploadState
@@ -19,7 +21,7 @@ ACCOUNTED = frozenset({U.DELIVERED, U.VERIFIED, U.FAILED, U.REJECTED, U.CANCELLE
 def verdict(deliveries: Sequence[Delivery]) -> UploadState:
     """The state that the required deliveries make; optional ones never decide, unless there are no others."""
     states = {row.state for row in deliveries if row.required} or {row.state for row in deliveries}
-    if states & UNDECIDED:
+    if not states or states & UNDECIDED:
         return U.DELIVERING
     if states & {D.PARTIAL, D.REFUSED}:
         return U.FAILED
@@ -30,10 +32,13 @@ def settle(upload_id: uuid.UUID) -> None:
     """Moves the upload to what its deliveries say. Call after a delivery has moved, in the same transaction."""
     with transaction.atomic():
         upload = Upload.objects.select_for_update().get(pk=upload_id)
-        if upload.state not in (U.DELIVERING, U.DELIVERED):
+        failed_there = upload.state == U.FAILED and upload.failed_from == U.DELIVERING
+        if upload.state not in (U.DELIVERING, U.DELIVERED) and not failed_there:
             return
         deliveries = list(upload.deliveries.all())
         to = verdict(deliveries)
+        if failed_there and to != U.DELIVERING:
+            return  # from here on by a retry alone
         if to == U.VERIFIED and upload.state == U.DELIVERING:
             _move(upload, U.DELIVERED, deliveries)
         if to != upload.state:
@@ -57,7 +62,8 @@ def _move(upload: Upload, to: UploadState, deliveries: Sequence[Delivery]) -> No
             problem_detail=_why(error),
         )
     else:
-        upload.move(to, because="not every destination has every instance")
+        fresh: dict[str, Any] = {"problem_code": "", "problem_detail": "", "failed_from": ""}
+        upload.move(to, because="not every destination has every instance", **fresh)
     account(upload)
 
 
@@ -82,12 +88,15 @@ def account(upload: Upload) -> None:
     receipt.ask()
 
 
-def end(upload: Upload, to: UploadState, *, code: str, detail: str, because: str = "") -> None:
+def end(
+    upload: Upload, to: UploadState, *, code: str, detail: str, because: str = "", actor: User | None = None
+) -> None:
     """Ends an upload that cannot go on: rejected, or failed with the leg it failed in kept for a retry."""
     with transaction.atomic():
         upload.move(
             to,
             because=because or code,
+            actor=actor,
             problem_code=code,
             problem_detail=detail,
             failed_from=upload.state if to == U.FAILED else "",

@@ -42,6 +42,7 @@ class Looked:
 def validate(upload: Upload, keeper: Keeper) -> None:
     """Moves to delivering, held or rejected."""
     looked = _look(upload, keeper)
+    bad = _bad(upload, looked)
     good = [one for one in looked if one.inspection.verdict == "dicom" and one.file.status == FileStatus.ACCEPTED]
     verdict = judge([_found(one) for one in good])
     keeper.check()
@@ -58,7 +59,8 @@ def validate(upload: Upload, keeper: Keeper) -> None:
             settling.end(upload, UploadState.REJECTED, code="several_patients", detail=SENTENCES["several_patients"])
             return
         _write_studies(upload, good, verdict)
-        asked = questions.open_questions(upload, looked_bad=_bad(looked), verdict=verdict)
+        questions.one_at_a_time(upload)
+        asked = questions.open_questions(upload, looked_bad=bad, verdict=verdict)
         if asked:
             Hold.objects.bulk_create(asked)
             upload.move(UploadState.HELD, because=", ".join(sorted({hold.code for hold in asked})))
@@ -99,8 +101,11 @@ def _found(one: Looked) -> Found:
     return Found(one.file.index, _header(one), one.file.dataset_sha256)
 
 
-def _bad(looked: Sequence[Looked]) -> list[int]:
-    return [one.file.index for one in looked if one.file.status == FileStatus.REJECTED]
+def _bad(upload: Upload, looked: Sequence[Looked]) -> list[int]:
+    """Files that cannot be used: by what is in them, or because they are not what was declared."""
+    altered = upload.files.filter(status=FileStatus.REJECTED, problem_code="digest_mismatch")
+    found = {one.file.index for one in looked if one.file.status == FileStatus.REJECTED}
+    return sorted(found | set(altered.values_list("index", flat=True)))
 
 
 def _reject_empty(upload: Upload) -> None:

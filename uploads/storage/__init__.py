@@ -4,6 +4,7 @@ from uploads.storage.documents import read_document, write_document
 from uploads.storage.local import (
     LocalPack,
     RangeBusy,
+    StorageFailed,
     StorageFull,
     current_boot,
     free_bytes,
@@ -15,6 +16,7 @@ from uploads.storage.local import (
 __all__ = [
     "LocalPack",
     "RangeBusy",
+    "StorageFailed",
     "StorageFull",
     "current_boot",
     "free_bytes",

@@ -17,6 +17,7 @@ from relaypacs.errors import TryLater
 
 # struct flock of Linux on 64 bits: l_type, l_whence, l_start, l_len, l_pid
 _FLOCK = "hhqqi4x"
+_SYNC_BYTE = 2**62  # beyond any pack: the lock of whoever syncs it
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -37,6 +38,13 @@ class StorageFull(TryLater):
         )
 
 
+class StorageFailed(TryLater):
+    """The disk does not do what it is told (EIO, EROFS); a person must look at it."""
+
+    def __init__(self) -> None:
+        super().__init__("storage_failed", "The gateway's disk does not answer as it should.", retry_after=30)
+
+
 @cache
 def current_boot() -> str:
     """Names this boot of the machine; what was written in an earlier one and not synced may be gone."""
@@ -55,12 +63,14 @@ def free_bytes() -> int:
 
 @contextlib.contextmanager
 def full_disk_is_told() -> Iterator[None]:
-    """ENOSPC, EDQUOT and EFBIG become 507."""
+    """ENOSPC, EDQUOT and EFBIG become 507; EIO and EROFS 503."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StorageFull from error
+        if error.errno in (errno.EIO, errno.EROFS):
+            raise StorageFailed from error
         raise
 
 
@@ -106,9 +116,21 @@ class LocalPack:
             os.close(fd)
 
     def sync(self) -> None:
-        """Puts all octets written so far, by whichever process, on the medium (fdatasync works on the file)."""
+        """Puts all octets written so far, by whichever process, on the medium (fdatasync works on the file).
+
+        Raises:
+            StorageFull, StorageFailed: octets written since the last sync may be lost. The kernel says so once: the
+            next sync succeeds all the same, so whoever is told must take back what was acknowledged.
+        """
         with full_disk_is_told(), self.open() as fd:
             os.fdatasync(fd)
+
+    @contextlib.contextmanager
+    def sync_alone(self) -> Iterator[None]:
+        """One at a time, in all processes: a loss is told to one of them, and the others must not miss it."""
+        with self.open(write=True) as fd:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _SYNC_BYTE, 1, 0))
+            yield
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""Cancelling is final, and what a PACS answered is written down: each case was found by reading the code."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.models import Role, User
+from tests import factories
+from tests.handin import HandIn, let_leases_lapse, make_due, work
+from tests.loopback import free_port
+from tests.scripted import scripted_scp
+from tests.uploads.test_delivery import only, study, to
+from uploads.dicom.source import BytesSource
+from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
+from uploads.pacs.dimse import Item, classify
+from uploads.pipeline import addressing, decisions, destinations
+from uploads.pipeline.ledger import Ledger, write_answers
+from uploads.states import DeliveryState
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db]
+
+
+@pytest.fixture
+def user() -> User:
+    return factories.person(Role.RADIOGRAPHER)
+
+
+# --- Cancelled ---------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_cancelled_upload_goes_out_when_the_pacs_moves(user: User) -> None:
+    port = free_port()
+    destination = factories.DestinationFactory.create(url=f"dicom://PACS@127.0.0.1:{port}")
+    hand_in = HandIn(user, study(1)).everything()
+    work()
+    assert hand_in.client.delete(hand_in.url).status_code == 204
+    with scripted_scp() as pacs:
+        destination.refresh_from_db()
+        destination.url = f"dicom://{pacs.ae}@127.0.0.1:{pacs.port}"
+        addressing.save(destination, {"url"})
+        work()
+    assert pacs.received == []
+    assert only(hand_in)["next_attempt_at"] is None
+
+
+def test_a_cancelled_upload_announces_no_next_attempt(user: User) -> None:
+    factories.DestinationFactory.create(url=f"dicom://PACS@127.0.0.1:{free_port()}")
+    hand_in = HandIn(user, study(1)).everything()
+    work()
+    hand_in.client.delete(hand_in.url)
+    assert Destination.objects.get().down_since is not None
+    assert only(hand_in)["next_attempt_at"] is None
+
+
+def test_what_was_stored_before_a_cancel_is_not_sent_again_after_it(user: User) -> None:
+    with scripted_scp(find=lambda query, scp: [(0x0000, None)]) as pacs:
+        to(pacs, name="up")
+        factories.DestinationFactory.create(name="down", url=f"dicom://PACS@127.0.0.1:{free_port()}")
+        hand_in = HandIn(user, study(1)).everything()
+        work()
+        assert hand_in.client.delete(hand_in.url).status_code == 204
+        for _ in range(10):
+            make_due()
+            work()
+    assert len(pacs.received) == 1
+    states = {row["destination"]: row["state"] for row in hand_in.truth()["deliveries"]}
+    assert states["up"] == "stored"
+
+
+def test_an_answer_that_comes_after_a_cancel_is_still_written_down(user: User) -> None:
+    delivery = sending(user)
+    entry = delivery.entries.get()
+    item = item_of(entry)
+    book = Ledger(delivery, [item])
+    book.on_sending(item)
+    decisions.cancel(user, delivery.upload)
+    book.on_outcome(item, classify(0x0000))
+    with pytest.raises(LeaseLost):
+        book.close()
+    entry.refresh_from_db()
+    assert (entry.answer, entry.stored_count) == (Answer.STORED, 1)
+
+
+def test_an_answer_that_comes_after_another_worker_took_over_is_not(user: User) -> None:
+    delivery = sending(user)
+    entry = delivery.entries.get()
+    item = item_of(entry)
+    book = Ledger(delivery, [item])
+    book.on_sending(item)
+    let_leases_lapse()
+    assert destinations.claim() is not None
+    book.on_outcome(item, classify(0x0000))
+    with pytest.raises(LeaseLost):
+        book.close()
+    entry.refresh_from_db()
+    assert entry.answer == Answer.SENDING
+
+
+def sending(user: User) -> Delivery:
+    """A claimed delivery of one instance, being sent."""
+    upload = factories.UploadFactory.create(state="delivering", clinic=user.memberships.get().clinic, created_by=user)
+    made = factories.DeliveryFactory.create(study=factories.StudyFactory.create(upload=upload), upload=upload)
+    factories.LedgerEntryFactory.create(delivery=made)
+    delivery = destinations.claim()
+    assert delivery is not None
+    delivery.move(DeliveryState.SENDING, keep_lease=True, due_at=delivery.due_at)
+    return delivery
+
+
+def item_of(entry: LedgerEntry) -> Item:
+    instance = entry.instance
+    return Item(
+        key=entry.pk,
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        transfer_syntax_uid=instance.transfer_syntax_uid,
+        source=BytesSource(b""),
+    )
+
+
+def test_a_person_s_rejection_bears_the_person_s_name(user: User) -> None:
+    upload = factories.UploadFactory.create(state="held", clinic=user.memberships.get().clinic)
+    hold = factories.HoldFactory.create(upload=upload)
+    decisions.confirm(user, upload, hold=hold.pk, decision="reject")
+    assert upload.transitions.get(to_state="rejected").actor == user
+
+
+# --- The ledger --------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_written_in_whatever_order_the_associations_send(user: User) -> None:
+    delivery = sending(user)
+    for _ in range(80):
+        instance = factories.InstanceFactory.create(study=delivery.study)
+        factories.LedgerEntryFactory.create(delivery=delivery, instance=instance)
+    items = [item_of(entry) for entry in delivery.entries.select_related("instance").order_by("pk")]
+    book = Ledger(delivery, items)
+    for item in [*items[60:], *items[:60]]:
+        book.on_sending(item)
+        book.on_outcome(item, classify(0x0000))
+    book.close()
+    assert delivery.entries.filter(answer=Answer.STORED, attempts=1).count() == 81
+
+
+def test_a_comment_that_no_column_can_hold_is_kept_as_far_as_it_can_be(user: User) -> None:
+    entry = sending(user).entries.get()
+    outcome = classify(0xA900)
+    object.__setattr__(outcome, "comment", "no\0such\0patient")
+    write_answers([(entry.pk, outcome)])
+    entry.refresh_from_db()
+    assert entry.comment == "nosuchpatient"
+
+
+def test_a_worker_that_got_images_through_before_it_died_does_not_count_as_a_crash(user: User) -> None:
+    delivery = sending(user)
+    let_leases_lapse()
+    taken = destinations.claim()
+    assert taken is not None
+    assert taken.crashes == 1
+    item = item_of(delivery.entries.get())
+    book = Ledger(taken, [item])
+    book.on_sending(item)
+    book.on_outcome(item, classify(0x0000))
+    book.flush()
+    taken.refresh_from_db()
+    assert taken.crashes == 0
+
+
+def test_the_upload_s_row_is_locked_before_its_delivery_s(user: User) -> None:
+    delivery = sending(user)
+    with CaptureQueriesContext(connection) as queries:
+        delivery.move(DeliveryState.WAITING, due_at=timezone.now())
+    locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+    assert ['FROM "uploads_upload"' in sql for sql in locks] == [True, False]
