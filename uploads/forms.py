@@ -72,7 +72,8 @@ class PlainForm(forms.Form):
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
         clinics = clinics_of(user)
         field = self.fields["clinic"]
         if isinstance(field, forms.ModelChoiceField):

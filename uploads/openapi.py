@@ -4,7 +4,7 @@ from typing import Any
 
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _ID = {"in": "path", "name": "upload_id", "schema": {"type": "string", "format": "uuid"}, "required": True}
-_SECURITY = [{"bearer": []}, {"page_session": []}]
+_SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"page_session": []}]
 
 
 def _problem(codes: str) -> dict[str, Any]:

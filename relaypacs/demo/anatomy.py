@@ -128,7 +128,7 @@ class Head:
         soft = (
             white + 0.6 * (numpy.roll(white, 1, 0) + numpy.roll(white, 1, 1)) + 0.35 * numpy.roll(white, (1, 1), (0, 1))
         )
-        return (soft * (2.6 / soft.std())).astype(numpy.float32)
+        return numpy.asarray(soft * (2.6 / soft.std()), dtype=numpy.float32)
 
     def _folds(self, z: float) -> Plane:
         """A smooth field in about -1…1 that changes slowly from slice to slice; its ridges are the sulci."""

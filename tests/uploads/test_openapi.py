@@ -26,7 +26,7 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> list[
 
 
 def schema() -> dict[str, Any]:
-    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    made: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     return made
 
 

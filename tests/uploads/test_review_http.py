@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Role
+from relaypacs.errors import WrongState
 from tests import factories
 from tests.handin import API, KIB256, HandIn, content_digest
 from uploads import selectors
@@ -220,5 +221,5 @@ def test_sealing_what_was_cancelled_meanwhile_is_told_so(hand_in: HandIn) -> Non
     hand_in.send_all()
     stale = hand_in.upload
     hand_in.client.delete(hand_in.url)
-    with pytest.raises(intake.WrongState):
+    with pytest.raises(WrongState):
         intake.complete(stale)

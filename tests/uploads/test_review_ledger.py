@@ -11,7 +11,7 @@ from tests.handin import HandIn, let_leases_lapse, make_due, work
 from tests.loopback import free_port
 from tests.scripted import scripted_scp
 from tests.uploads.test_delivery import only, study, to
-from uploads.dicom.source import BytesSource
+from uploads.dicom.source import FileSlice
 from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
 from uploads.pacs.dimse import Item, classify
 from uploads.pipeline import addressing, decisions, destinations
@@ -115,7 +115,7 @@ def item_of(entry: LedgerEntry) -> Item:
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,
         transfer_syntax_uid=instance.transfer_syntax_uid,
-        source=BytesSource(b""),
+        source=FileSlice(-1, 0, 0),
     )
 
 

@@ -121,9 +121,7 @@ class Wire:
             self._go_on()
             yield bytes(body[start : start + 65536])
 
-    def _insist(
-        self, attempt: Callable[[], httpx.Response], ended: threading.Event | None = None
-    ) -> httpx.Response:
+    def _insist(self, attempt: Callable[[], httpx.Response], ended: threading.Event | None = None) -> httpx.Response:
         """The first answer that trying again would not better; the last one when patience has run out."""
         began, failures = time.monotonic(), 0
         while True:

@@ -22,7 +22,7 @@ CHUNK = 1000
 class Gateway(http.server.BaseHTTPRequestHandler):
     """Refuses chunk 0 for good, and has no time for any other."""
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         first = self.path.endswith("/0")
         if first:
