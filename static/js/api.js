@@ -1,6 +1,7 @@
 // The API of this site, asked with the session cookie.
 
 const ROOT = "/api/v1";
+const LONGEST_ANSWER = 150_000; // milliseconds; a dead line would else be waited on for ever
 
 /** An answer that is not a success: a problem document (RFC 9457), or none at all where the network failed. */
 export class Problem extends Error {
@@ -54,11 +55,12 @@ function seconds(value) {
 export async function call(method, path, { body, headers = {}, signal } = {}) {
   let response;
   let text;
+  const limit = AbortSignal.timeout(LONGEST_ANSWER);
   try {
     response = await fetch(ROOT + path, {
       method,
       body,
-      signal,
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
       headers: { "X-CSRFToken": csrfToken(), ...(body && { "Content-Type": "application/json" }), ...headers },
     });
     text = await response.text();

@@ -12,6 +12,7 @@ import { localise, localTime } from "./times.js";
 
 /** @type {Record<string, [string, string, string]>} */
 const STAGES = {
+  queued: ["Waiting for its turn", "waiting", "waiting"],
   digesting: ["Reading the files", "received", "checking"],
   opening: ["Opening the upload", "received", "receiving"],
   waiting: ["Waiting for the network", "waiting", "waiting"],
@@ -177,19 +178,45 @@ export class Card {
     const bar = /** @type {HTMLProgressElement} */ (this.find(".going > progress"));
     bar.max = Math.max(1, handIn.size);
     bar.value = stage === "digesting" ? handIn.digested : handIn.sent;
+    bar.hidden = ["known", "cancelled"].includes(stage);
     this.find(".figures").textContent = figures(handIn);
-    this.#buttons(stage);
+    this.#buttons(handIn);
+    this.#continued(handIn);
     this.#trouble(handIn);
   }
 
-  /** @param {string} stage */
-  #buttons(stage) {
-    const moving = ["digesting", "opening", "waiting", "sending", "sealing"].includes(stage);
+  /** @param {HandIn} handIn */
+  #buttons({ stage, moving }) {
     this.find(".pause").hidden = !moving;
     this.find(".resume").hidden = stage !== "paused";
     this.find(".again").hidden = stage !== "stopped";
     this.find(".anyway").hidden = stage !== "known";
-    this.find(".cancel").hidden = stage === "cancelled" || stage === "received";
+    this.find(".cancel").hidden = ["cancelled", "received", "known"].includes(stage);
+  }
+
+  /**
+   * What was entered now has no effect on an upload that exists already; that must not go unsaid.
+   * @param {HandIn} handIn
+   */
+  #continued({ resumed, id }) {
+    const note = this.find(".continued");
+    if (!resumed || !note.hidden) return;
+    const link = document.createElement("a");
+    link.href = `/uploads/${id}/`;
+    link.textContent = `the upload begun ${localTime(new Date(resumed.begun), "minutes")}`;
+    note.append(
+      "This goes on with ",
+      link,
+      `. Its service level is ${this.#levelName(resumed.level)}; it and the clinical history stay as they were given then. ` +
+        "To change them, cancel it and begin anew.",
+    );
+    note.hidden = false;
+  }
+
+  /** @param {string} level */
+  #levelName(level) {
+    const radio = this.element.querySelector(`input[type=radio][value="${CSS.escape(level)}"]`);
+    return radio?.parentElement?.textContent?.trim() || level;
   }
 
   /** @param {HandIn} handIn */
@@ -238,6 +265,8 @@ export class Card {
  */
 export function figures(handIn) {
   const { stage, size, sent, digested, rate } = handIn;
+  if (stage === "known") return "";
+  if (stage === "queued") return "It is sent after the studies before it.";
   if (stage === "digesting") return `${percent(digested, size)} of ${bytes(size)} read. Nothing has been sent yet.`;
   if (stage === "waiting") {
     const at = localTime(new Date(handIn.retryAt), "clock");

@@ -12,7 +12,7 @@ import { digestOf, hex } from "./sha256.js";
  * @typedef {import("./studies.js").Item} Item
  * @typedef {import("./hands.js").Hands} Hands
  * @typedef {{ clinic: string, level: string, history: string }} Wishes
- * @typedef {"digesting" | "opening" | "waiting" | "sending" | "paused" | "sealing" | "received" | "stopped" |
+ * @typedef {"queued" | "digesting" | "opening" | "waiting" | "sending" | "paused" | "sealing" | "received" | "stopped" |
  *   "known" | "cancelled"} Stage
  */
 
@@ -53,7 +53,8 @@ export class HandIn {
     this.digested = 0;
     this.id = "";
     this.earlier = ""; // the upload in which these images were handed in before
-    this.resumed = false;
+    /** @type {{ begun: string, level: string } | null} the unfinished upload that this one goes on with */
+    this.resumed = null;
     this.allowDuplicate = false;
     /** @type {Sender | null} */
     this.sender = null;
@@ -80,6 +81,15 @@ export class HandIn {
     return !["received", "cancelled", "known"].includes(this.stage);
   }
 
+  get arrived() {
+    return this.stage === "received";
+  }
+
+  /** Whether something is being done for it, or will be without anybody doing anything. */
+  get moving() {
+    return ["queued", "digesting", "opening", "waiting", "sending", "sealing"].includes(this.stage);
+  }
+
   /** Digests every file, once; begins while the person is still reading the card. */
   digest() {
     this.digests ??= this.#digestAll();
@@ -102,15 +112,22 @@ export class HandIn {
     await Promise.all(Array.from({ length: DIGESTS_AT_ONCE }, line));
   }
 
+  /** Its turn comes when the studies before it have been sent. */
+  queue() {
+    this.#show("queued");
+  }
+
   /**
    * Goes as far as it can; may be called again after it stopped or was paused.
    * @param {Wishes} wishes
    */
   async run(wishes) {
     this.stop = new AbortController();
+    const { signal } = this.stop;
     try {
       this.#show("digesting");
       await this.digest();
+      signal.throwIfAborted(); // paused or cancelled meanwhile
       if (!this.sender) await this.#open(wishes);
       if (this.sender) await this.sender.run();
     } catch (error) {
@@ -160,7 +177,7 @@ export class HandIn {
       if (upload.total_size !== this.size || upload.clinic !== clinic) continue;
       const items = match(await this.#insist(() => filesOf(upload.id)), this.study.items);
       if (!items) continue;
-      this.resumed = true;
+      this.resumed = { begun: upload.created_at, level: upload.service_level };
       return { id: upload.id, chunk_size: upload.chunk_size, items };
     }
     return null;
@@ -181,8 +198,8 @@ export class HandIn {
       }
       const { id, state, chunk_size } = answer.body;
       if (state === "receiving") return { id, chunk_size, items: this.study.items };
-      // the same hand-in came to an end before: what was given up is begun anew, anything else is shown
-      if (!["cancelled", "expired", "rejected"].includes(state)) {
+      // the same hand-in came to an end before: what was given up, or is wanted once more, is begun anew; the rest is shown
+      if (!this.allowDuplicate && !["cancelled", "expired", "rejected"].includes(state)) {
         return this.#known(id, "These very files were handed in before.");
       }
     }

@@ -7,6 +7,7 @@ export class FileChanged extends Error {
   }
 }
 
+const BROKEN = "The part of this page that reads files could not be started; please reload the page.";
 const GONE = new Set(["NotReadableError", "NotFoundError", "SecurityError"]);
 
 /** @typedef {{ resolve: (found: any) => void, reject: (error: Error) => void, tell?: (bytes: number) => void }} Waiting */
@@ -17,6 +18,7 @@ export class Hands {
     this.next = 0;
     /** @type {Map<number, Waiting>} */
     this.waiting = new Map();
+    this.broken = false;
     this.worker.onmessage = ({ data }) => this.#answer(data);
     this.worker.onerror = () => this.#fail();
   }
@@ -28,6 +30,7 @@ export class Hands {
    * @returns {Promise<any>}
    */
   ask(verb, what, tell) {
+    if (this.broken) return Promise.reject(new Error(BROKEN));
     return new Promise((resolve, reject) => {
       const id = this.next++;
       this.waiting.set(id, { resolve, reject, tell });
@@ -49,8 +52,8 @@ export class Hands {
   }
 
   #fail() {
-    const error = new Error("The part of this page that reads files could not be started; please reload the page.");
-    for (const { reject } of this.waiting.values()) reject(error);
+    this.broken = true;
+    for (const { reject } of this.waiting.values()) reject(new Error(BROKEN));
     this.waiting.clear();
   }
 }

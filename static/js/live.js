@@ -67,21 +67,43 @@ export function follow(id, changed) {
     return;
   }
   streams++;
-  const source = new EventSource(`/api/v1/uploads/${id}/events`);
-  const close = () => {
-    source.close();
-    streams--;
-  };
-  source.onmessage = ({ data }) => {
-    soon();
-    if (FINAL.includes(stateIn(data))) close();
-  };
-  source.onerror = () => {
-    // the browser comes back by itself from a lost connection; after a refusal it does not
-    if (source.readyState !== EventSource.CLOSED) return;
-    close();
-    poll(id, soon);
-  };
+  listen(id, soon, () => streams--);
+}
+
+/**
+ * A page that nobody looks at holds no stream; the first event of the next one says what happened meanwhile.
+ * @param {string} id
+ * @param {() => void} changed
+ * @param {() => void} ended
+ */
+function listen(id, changed, ended) {
+  /** @type {EventSource | null} */
+  let source = null;
+  function open() {
+    source = new EventSource(`/api/v1/uploads/${id}/events`);
+    source.onmessage = ({ data }) => {
+      changed();
+      if (FINAL.includes(stateIn(data))) end();
+    };
+    source.onerror = () => {
+      // the browser comes back by itself from a lost connection; after a refusal it does not
+      if (source?.readyState !== EventSource.CLOSED) return;
+      end();
+      poll(id, changed);
+    };
+  }
+  function heed() {
+    source?.close();
+    source = null;
+    if (!document.hidden) open();
+  }
+  function end() {
+    source?.close();
+    document.removeEventListener("visibilitychange", heed);
+    ended();
+  }
+  document.addEventListener("visibilitychange", heed);
+  heed();
 }
 
 /** @param {string} data */

@@ -1,7 +1,7 @@
 // The pack: the files of an upload laid end to end, cut into chunks of one size. All figures are bytes.
 
 export const SMALLEST_CHUNK = 256 * 1024;
-export const LARGEST_CHUNK = 64 * 1024 * 1024;
+export const LARGEST_CHUNK = 16 * 1024 * 1024; // of 64 MiB allowed: several chunks are in memory at a time
 export const USUAL_CHUNK = 8 * 1024 * 1024;
 const SECONDS_PER_CHUNK = 15;
 
@@ -76,7 +76,7 @@ export function expand(ranges) {
 }
 
 /**
- * What to ask of the server: as much as goes up in about 15 s, a power of two within its limits.
+ * What to ask of the server: as much as goes up in about 15 s, a power of two within limits.
  * @param {number | null} rate bytes per second measured before, null where nothing is known
  */
 export function chunkSizeFor(rate) {

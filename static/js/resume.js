@@ -7,10 +7,18 @@ import { call } from "./api.js";
  * @typedef {import("./studies.js").Item} Item
  */
 
-/** The uploads that still wait for bytes. */
+/**
+ * The uploads that still wait for bytes.
+ * @returns {Promise<Record<string, any>[]>}
+ */
 export async function unfinished() {
-  const { body } = await call("GET", "/uploads?state=receiving");
-  return /** @type {Record<string, any>[]} */ (body.results);
+  const uploads = [];
+  for (let cursor = ""; cursor !== null;) {
+    const { body } = await call("GET", `/uploads?state=receiving&cursor=${encodeURIComponent(cursor)}`);
+    uploads.push(...body.results);
+    cursor = body.next;
+  }
+  return uploads;
 }
 
 /**

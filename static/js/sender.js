@@ -21,7 +21,7 @@ const AT_ONCE = 4;
 const IN_MEMORY = 96 * 1024 * 1024;
 
 export const CHANGED =
-  "A file has changed since it was chosen, so sending was stopped; nothing of the changed file counts as received. " +
+  "A file has changed, or can no longer be read, since it was chosen, so sending was stopped. " +
   "Cancel this upload, choose the folder again and start anew.";
 
 export class Sender {

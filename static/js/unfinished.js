@@ -35,8 +35,12 @@ function row(upload, own) {
   button.textContent = "Cancel it";
   button.onclick = async () => {
     if (!confirm("Cancel this upload? What has arrived of it is removed.")) return;
-    await call("DELETE", `/uploads/${upload.id}`).catch(() => {});
-    await showUnfinished(own);
+    try {
+      await call("DELETE", `/uploads/${upload.id}`);
+      await showUnfinished(own);
+    } catch (error) {
+      text.append(`. It could not be cancelled: ${error instanceof Error ? error.message : ""}`);
+    }
   };
   item.append(text, button);
   return item;

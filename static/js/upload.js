@@ -1,12 +1,13 @@
 // The upload page: choose, look at what was found, confirm, send, follow.
 
-import { Card, percent } from "./card.js";
-import { bytes, count, duration } from "./format.js";
+import { Card } from "./card.js";
+import { count } from "./format.js";
 import { fromDrop, fromInput } from "./gather.js";
 import { HandIn } from "./handin.js";
 import { Hands } from "./hands.js";
+import { showLeftOut } from "./leftout.js";
 import { follow } from "./live.js";
-import { SENTENCES } from "./sniff.js";
+import { Overall } from "./overall.js";
 import { countPatients, sortOut } from "./studies.js";
 import { showUnfinished } from "./unfinished.js";
 
@@ -16,7 +17,6 @@ import { showUnfinished } from "./unfinished.js";
  */
 
 const BATCH = 48;
-const NAMED = 200;
 
 /**
  * @template {HTMLElement} T
@@ -33,6 +33,7 @@ let entries = [];
 /** @type {Entry[]} waiting for their turn; one study is sent at a time, over several connections */
 const queue = [];
 let sending = false;
+const overall = new Overall(say);
 let choice = 0;
 
 // --- saying things ------------------------------------------------------------------------------------------------
@@ -69,9 +70,7 @@ document.addEventListener("drop", async (event) => {
   try {
     take(await fromDrop(event.dataTransfer, (found) => showReading(`${count(found, "file")} found…`, null)));
   } catch {
-    byId("reading").hidden = true;
-    showWarnings(["What was dropped could not be read. Please use Choose folder instead."]);
-    byId("found").hidden = false;
+    complain("What was dropped could not be read. Please use Choose folder instead.");
   }
 });
 
@@ -91,18 +90,40 @@ function showReading(text, part) {
 async function take(chosen) {
   const mine = ++choice;
   if (chosen.length === 0) {
-    byId("reading").hidden = true;
+    complain("There is no file in what you chose.");
     return;
   }
+  try {
+    const findings = await lookInto(chosen, mine);
+    if (mine !== choice) return; // chosen anew meanwhile
+    const { studies, leftOut } = sortOut(chosen, findings);
+    byId("reading").hidden = true;
+    showFound(studies, leftOut, chosen.length);
+  } catch (error) {
+    complain(error instanceof Error ? error.message : "The files could not be read.");
+  }
+}
+
+/**
+ * @param {Chosen[]} chosen
+ * @param {number} mine
+ */
+async function lookInto(chosen, mine) {
   const findings = [];
-  for (let at = 0; at < chosen.length; at += BATCH) {
+  for (let at = 0; at < chosen.length && mine === choice; at += BATCH) {
     showReading(`Reading headers: ${at} of ${count(chosen.length, "file")}`, at / chosen.length);
     findings.push(...(await hands.reading.ask("look", chosen.slice(at, at + BATCH))));
-    if (mine !== choice) return; // chosen anew meanwhile
   }
+  return findings;
+}
+
+/** @param {string} sentence why nothing can be shown */
+function complain(sentence) {
   byId("reading").hidden = true;
-  const { studies, leftOut } = sortOut(chosen, findings);
-  showFound(studies, leftOut, chosen.length);
+  showWarnings([sentence]);
+  byId("found").hidden = false;
+  byId("found-title").focus();
+  say(sentence);
 }
 
 // --- what was found -----------------------------------------------------------------------------------------------
@@ -180,41 +201,6 @@ function showWarnings(warnings) {
   byId("warnings").replaceChildren(...notes);
 }
 
-/** @param {{ path: string, code: string }[]} leftOut */
-function showLeftOut(leftOut) {
-  const details = byId("left-out");
-  details.hidden = leftOut.length === 0;
-  const summary = /** @type {HTMLElement} */ (details.querySelector("summary"));
-  summary.textContent = `${count(leftOut.length, "file")} will not be sent`;
-  const codes = [...new Set(leftOut.map(({ code }) => code))];
-  byId("left-out-list").replaceChildren(
-    ...codes.flatMap((code) =>
-      groupOf(
-        leftOut.filter((one) => one.code === code).map(({ path }) => path),
-        code,
-      ),
-    ),
-  );
-}
-
-/**
- * @param {string[]} paths
- * @param {string} code
- */
-function groupOf(paths, code) {
-  const head = document.createElement("h3");
-  head.textContent = `${count(paths.length, "file")}: ${SENTENCES[code]}`;
-  const list = document.createElement("ul");
-  const names = paths.length > NAMED ? [...paths.slice(0, NAMED), `and ${paths.length - NAMED} more`] : paths;
-  for (const name of names) {
-    const item = document.createElement("li");
-    item.className = "mono";
-    item.textContent = name;
-    list.append(item);
-  }
-  return [head, list];
-}
-
 /** @param {Entry[]} fresh */
 async function digestInTurn(fresh) {
   for (const { handIn } of fresh) {
@@ -252,13 +238,13 @@ byId("send").onclick = () => {
     line(entry);
   }
   showSend();
-  byId("overall").hidden = false;
-  showOverall();
+  showAll();
 };
 
 /** @param {Entry} entry */
 function line(entry) {
-  queue.push(entry);
+  if (!queue.includes(entry)) queue.push(entry);
+  entry.handIn.queue();
   entry.card.show(entry.handIn);
   if (!sending) sendInTurn();
 }
@@ -268,10 +254,10 @@ async function sendInTurn() {
   const clinic = /** @type {HTMLSelectElement} */ (byId("clinic")).value;
   for (let entry = queue.shift(); entry; entry = queue.shift()) {
     const { card, handIn } = entry;
-    if (handIn.stage === "cancelled") continue;
+    if (handIn.stage !== "queued") continue; // paused or cancelled meanwhile
     await handIn.run({ clinic, level: card.level, history: card.history });
     showEntry(entry);
-    if (handIn.stage === "received") received(entry);
+    if (handIn.arrived) received(entry);
   }
   sending = false;
 }
@@ -318,39 +304,22 @@ function showEntry(entry) {
   stale.add(entry);
 }
 
+function showAll() {
+  overall.show(
+    entries.filter(({ going, handIn }) => going && handIn.stage !== "cancelled").map(({ handIn }) => handIn),
+  );
+}
+
 function showStale() {
   for (const { card, handIn } of stale) card.show(handIn);
   stale.clear();
-  showOverall();
-}
-
-let spokenMark = "";
-
-function showOverall() {
-  const going = entries.filter((entry) => entry.going && entry.handIn.stage !== "cancelled");
-  const total = going.reduce((sum, { handIn }) => sum + handIn.size, 0);
-  const sent = going.reduce((sum, { handIn }) => sum + handIn.sent, 0);
-  const bar = /** @type {HTMLProgressElement} */ (byId("overall-bar"));
-  bar.max = Math.max(1, total);
-  bar.value = sent;
-  const rate = going.find(({ handIn }) => handIn.stage === "sending")?.handIn.rate;
-  const left = rate ? [`${bytes(rate)}/s`, `${duration((total - sent) / rate)} left`] : [];
-  const received_ = going.filter(({ handIn }) => handIn.stage === "received").length;
-  const studies = `${received_} of ${count(going.length, "study", "studies")} received`;
-  byId("overall-text").textContent = [`${bytes(sent)} of ${bytes(total)}`, ...left, studies].join(" · ");
-  const risk = entries.some(({ going: moving, handIn }) => moving && handIn.atRisk);
-  byId("overall-title").textContent = risk ? "Uploading" : "Received";
-  byId("safe").textContent = risk
-    ? "Keep this page open until everything has been received."
-    : "You may close this page: everything has been received. It is not delivered yet; the uploads page says when it is.";
-  document.title = risk ? `${percent(sent, total)} · New upload · RelayPACS` : "New upload · RelayPACS";
-  const mark = risk ? String(Math.floor((sent / Math.max(1, total)) * 4) * 25) : "received";
-  if (mark !== spokenMark) say(risk ? `${mark} per cent uploaded` : (byId("safe").textContent ?? ""));
-  spokenMark = mark;
+  showAll();
 }
 
 addEventListener("beforeunload", (event) => {
-  if (entries.some(({ going, handIn }) => going && handIn.atRisk)) event.preventDefault();
+  if (!entries.some(({ going, handIn }) => going && handIn.atRisk)) return;
+  event.preventDefault();
+  event.returnValue = "unsafe"; // what browsers before 2024 go by
 });
 
 showUnfinished(new Set());

@@ -1,0 +1,1 @@
+"""The pages in Chromium, in front of a whole running RelayPACS."""
