@@ -4,6 +4,7 @@ from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
+from django.templatetags.static import static
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
@@ -15,8 +16,11 @@ docs = login_not_required(
     csp_update({"style-src": [SELF, UNSAFE_INLINE]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 )
 
+favicon = login_not_required(RedirectView.as_view(url=static("img/mark.svg"), permanent=True))
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="uploads:list"), name="home"),
+    path("favicon.ico", favicon, name="favicon"),
     path("health", health.ready, name="health"),
     path("metrics", metrics.metrics, name="metrics"),
     path("admin/", admin.site.urls),

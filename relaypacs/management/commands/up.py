@@ -141,8 +141,9 @@ def _environment() -> dict[str, str]:
 
 
 def _demo_password() -> str:
-    """The demo accounts' password; empty where a destination of the operator's own says that this is no demo."""
-    if Destination.objects.exclude(name=accounts.DESTINATION).exists():
+    """The demo accounts' password; empty where destinations of the operator's own have taken the demo's place."""
+    demo = Destination.objects.filter(name=accounts.DESTINATION, active=True)
+    if Destination.objects.exists() and not demo.exists():
         return ""
     return settings.DEMO_PASSWORD or kept_password(settings.DATA_DIR)
 
