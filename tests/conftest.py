@@ -9,6 +9,15 @@ from django.conf import settings as django_settings
 
 from relaypacs.embedded.servers import shared
 
+TOGETHER = {"browser", "journeys"}  # packages whose tests share one running RelayPACS
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread over processes, a file's tests stay together, and so do those that share something costly."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path)))
+
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[None]:

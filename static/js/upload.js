@@ -47,12 +47,14 @@ function say(text) {
 
 for (const kind of ["folder", "files"]) {
   const input = /** @type {HTMLInputElement} */ (byId(kind));
-  byId(`choose-${kind}`).onclick = () => input.click();
+  const button = /** @type {HTMLButtonElement} */ (byId(`choose-${kind}`));
+  button.onclick = () => input.click();
   input.onchange = () => {
     const chosen = fromInput(input.files ?? []);
     input.value = ""; // so that choosing the same folder again is noticed
     take(chosen);
   };
+  input.disabled = button.disabled = false; // only now does choosing do anything
 }
 
 document.addEventListener("dragover", (event) => {

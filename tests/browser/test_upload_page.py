@@ -146,6 +146,7 @@ def test_it_works_by_keyboard_alone(page: Page, studies: Studies) -> None:
     tab_to(".main-nav a[href='/uploads/new']")
     page.keyboard.press("Enter")
     page.wait_for_url("**/uploads/new")
+    expect(page.locator("#choose-folder")).to_be_enabled()
     tab_to("#choose-folder")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")

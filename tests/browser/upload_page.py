@@ -37,7 +37,12 @@ class UploadPage:
 
     def open(self) -> "UploadPage":
         self.page.goto("/uploads/new")
+        self.wait_until_ready()
         return self
+
+    def wait_until_ready(self) -> None:
+        """Until the page's script has taken hold of its buttons."""
+        expect(self.page.locator("#choose-folder")).to_be_enabled()
 
     @property
     def cards(self) -> Locator:
@@ -48,10 +53,12 @@ class UploadPage:
         return self.page.locator("#send")
 
     def choose_folder(self, folder: Path, *, cards: int = 1) -> None:
+        self.wait_until_ready()
         self.page.locator("#folder").set_input_files(folder)
         expect(self.cards).to_have_count(cards)
 
     def choose_files(self, files: Sequence[Path], *, cards: int = 1) -> None:
+        self.wait_until_ready()
         self.page.locator("#files").set_input_files(list(files))
         expect(self.cards).to_have_count(cards)
 

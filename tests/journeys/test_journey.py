@@ -24,7 +24,7 @@ def test_it_brings_a_study_from_the_api_to_a_pacs_and_asks_it_again() -> None:
     with scripted_scp() as pacs:
         factories.DestinationFactory.create(name="PACS", url=f"dicom://{pacs.ae}@127.0.0.1:{pacs.port}")
         hand_in = HandIn(user, {"CD/IM1": sample("CT_small.dcm"), "CD/readme.txt": b"hello"}).everything()
-        work()
+        work(printing=True)
         truth = hand_in.truth()
     assert truth["state"] == "verified", truth
     assert truth["files"] == {"total": 2, "dicom": 1, "ignored": 1, "rejected": 0}

@@ -120,7 +120,7 @@ def test_a_refusal_is_told_and_a_retry_sends_only_what_was_refused(user: User) -
     with scripted_scp(statuses=answers) as pacs:
         to(pacs)
         hand_in = HandIn(user, study()).everything()
-        work()
+        work(printing=True)
         assert hand_in.truth()["state"] == "failed"
         receipt = hand_in.client.get(f"{hand_in.url}/receipt")
         assert receipt.status_code == 200
@@ -377,7 +377,7 @@ def test_cancelling_stops_what_has_not_gone_and_lists_what_has(user: User) -> No
         assert hand_in.client.delete(hand_in.url).status_code == 204
         make_due()
         destinations.came_up(Destination.objects.get())
-        work()
+        work(printing=True)
     truth = hand_in.truth()
     assert (truth["state"], truth["deliveries"][0]["stored"]) == ("cancelled", 2)
     assert len(pacs.received) == 3
