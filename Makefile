@@ -17,12 +17,12 @@ SCRIPTS := deploy/scripts
 
 # What may be said on the command line:
 #   make test-unit PYTEST_OPTS='-p no:timeout -o addopts=""'   other options for pytest
-#   make test WORKERS=                                         one test at a time
+#   make test WORKERS=2                                        tests spread over processes
 #   make test ARGS='-k chunk -x'                               one more word for pytest
 #   make check TESTED=1                                        `make test` has just passed on this very tree
 #   make demo STUDY=path/to/folder                             another study than the bundled one
 PYTEST_OPTS ?= --timeout=300
-WORKERS ?= 2
+WORKERS ?=
 ARGS ?=
 TESTED ?=
 STUDY ?=

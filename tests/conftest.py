@@ -12,6 +12,7 @@ from relaypacs.embedded.servers import shared
 TOGETHER = {"browser", "journeys"}  # packages whose tests share one running RelayPACS
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread over processes, a file's tests stay together, and so do those that share something costly."""
     for item in items:

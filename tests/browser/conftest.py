@@ -106,7 +106,8 @@ def watched(page: Page, complaints: list[str]) -> Page:
             complaints.append(said.text)
 
     def miss(request: Request) -> None:
-        if "/static/" in request.url and not page.is_closed():
+        aborted = request.failure == "net::ERR_ABORTED"  # the page was left before it had everything
+        if "/static/" in request.url and not aborted and not page.is_closed():
             complaints.append(f"{request.url} was not had: {request.failure}")
 
     page.on("console", heed)

@@ -107,7 +107,7 @@ def workers(gateway: Gateway) -> Iterator[None]:
         try:
             while not stop.wait(0.1):
                 make_due()
-                work()
+                work(printing=True)
         finally:
             connection.close()
 
