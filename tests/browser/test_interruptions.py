@@ -7,7 +7,7 @@ from tests.browser.studies import Studies
 from tests.browser.upload_page import Line, UploadPage
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.integration]
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.long]
 
 SLICES, EDGE = 24, 256  # about 3.2 MB, thirteen chunks of 256 KiB
 CHUNKS = 13

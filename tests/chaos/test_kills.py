@@ -27,7 +27,7 @@ from tests.journeys.gateway import (
 )
 from tests.stack import stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]
 
 UPLOADS = 20
 SLICES = 12
@@ -120,7 +120,6 @@ def test_a_killed_tree_started_again_loses_nothing(gateway: Gateway, tmp_path: P
     assert_whole(gateway, send_disturbed(gateway, tmp_path / "study", restart), paths)
 
 
-@pytest.mark.long
 def test_nothing_is_lost_and_nothing_is_stored_twice(gateway: Gateway, tmp_path: Path) -> None:
     folders = [tmp_path / f"study{number:02}" for number in range(UPLOADS)]
     expected: dict[str, str] = {}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.journeys.gateway import KIB256, Gateway, assert_whole, send_disturbed, small_study
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]
 
 
 class Interrupted(Exception):

@@ -25,7 +25,7 @@ from tests.stack import stack
 from tests.uploads.dicom.test_corpus import FILES, REFUSED, SENDABLE
 from uploads.client import Client, group
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.long]
 
 TRUNCATED = "test_files/MR_truncated.dcm"
 
