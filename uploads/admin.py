@@ -11,6 +11,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from uploads.models import KEPT, Answer, Delivery, Destination, Hold, LedgerEntry, Study, Transition, Upload
+from uploads.pacs.address import WebPeer
 from uploads.pacs.echo import echo
 from uploads.pipeline import addressing, destinations
 from uploads.selectors import search_words
@@ -41,7 +42,7 @@ class DestinationForm(DestinationModelForm):
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"]
-        addressing.peer_of(url)
+        addressing.check(url)
         return url
 
 
@@ -106,7 +107,9 @@ class DestinationAdmin(DestinationModelAdmin):
 
 def _echoed(destination: Destination) -> tuple[str, int]:
     """What a C-ECHO found, as a sentence and its level. A destination that answers is no longer taken to be down."""
-    peer = addressing.peer_of(destination.url)
+    peer = addressing.target_of(destination)
+    if isinstance(peer, WebPeer):
+        return f"{destination} is a DICOMweb service; those know no C-ECHO.", messages.WARNING
     answer = echo(peer)
     where = f"{destination} ({peer.called_ae} at {peer.host}:{peer.port}, called as {peer.calling_ae})"
     if not answer.ok:

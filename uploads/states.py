@@ -48,10 +48,11 @@ UPLOAD_MOVES: dict[UploadState, frozenset[UploadState]] = {
 }
 
 DELIVERY_MOVES: dict[DeliveryState, frozenset[DeliveryState]] = {
-    D.PENDING: frozenset({D.SENDING, D.WAITING, D.PAUSED}),
+    # to refused or partial from here: redirected to another destination, or given up, by an administrator
+    D.PENDING: frozenset({D.SENDING, D.WAITING, D.PAUSED, D.PARTIAL, D.REFUSED}),
     D.SENDING: frozenset({D.STORED, D.WAITING, D.PAUSED, D.PARTIAL, D.REFUSED}),
     D.WAITING: frozenset({D.SENDING, D.PENDING, D.PAUSED, D.PARTIAL, D.REFUSED}),
-    D.PAUSED: frozenset({D.PENDING}),
+    D.PAUSED: frozenset({D.PENDING, D.PARTIAL, D.REFUSED}),
     D.STORED: frozenset({D.VERIFIED, D.WAITING, D.PARTIAL, D.REFUSED}),
     D.VERIFIED: frozenset(),
     D.PARTIAL: frozenset({D.PENDING}),

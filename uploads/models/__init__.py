@@ -1,6 +1,7 @@
 """Rows that guard themselves: move, claim, write, postpone."""
 
-from uploads.models.delivery import KEPT, Answer, Delivery, Destination, LedgerEntry, Proof
+from uploads.models.delivery import KEPT, Answer, Commitment, CommitmentState, Delivery, LedgerEntry, Proof
+from uploads.models.destination import Auth, Destination, FetchBy, ProofWanted, Route
 from uploads.models.journal import Hold, Receipt, Transition
 from uploads.models.lease import MAX_CRASHES, Leased, LeaseLost
 from uploads.models.study import Instance, Study
@@ -10,9 +11,13 @@ __all__ = [
     "KEPT",
     "MAX_CRASHES",
     "Answer",
+    "Auth",
     "Chunk",
+    "Commitment",
+    "CommitmentState",
     "Delivery",
     "Destination",
+    "FetchBy",
     "FileStatus",
     "Hold",
     "Instance",
@@ -20,7 +25,9 @@ __all__ = [
     "Leased",
     "LedgerEntry",
     "Proof",
+    "ProofWanted",
     "Receipt",
+    "Route",
     "Study",
     "Transition",
     "Upload",

@@ -1,4 +1,4 @@
-"""Where studies go, and the ledger: what each PACS answered for each instance, and what it showed to have."""
+"""One study on its way to one PACS, and the ledger: what it answered for each instance, and what it showed to have."""
 
 import uuid
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from uploads import hints
+from uploads.models.destination import Destination
 from uploads.models.lease import Leased
 from uploads.models.study import Instance, Study
 from uploads.models.upload import Upload
@@ -17,34 +18,6 @@ if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
 
     from accounts.models import User
-
-
-class Destination(models.Model):
-    """A PACS that studies are relayed to."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=120, unique=True)
-    url = models.CharField(max_length=500, help_text="dicom://CALLED_AE@host:port, with ?calling=AE if ours differs.")
-    active = models.BooleanField(default=True, db_default=True, help_text="New studies are relayed to it.")
-    required = models.BooleanField(
-        default=True, db_default=True, help_text="A study is delivered only when every required destination has it."
-    )
-    max_associations = models.PositiveSmallIntegerField(
-        default=4, db_default=4, help_text="Deliveries sent to it at the same time."
-    )
-    paused = models.BooleanField(default=False, db_default=False, help_text="Nothing is sent until it is resumed.")
-    paused_because = models.CharField(max_length=400, default="", db_default="", blank=True)
-    down_since = models.DateTimeField(null=True, blank=True)
-    probe_at = models.DateTimeField(null=True, blank=True, help_text="While down: when it is tried again.")
-    last_error = models.CharField(max_length=400, default="", db_default="", blank=True)
-    last_success_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering = ["name"]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class Proof(models.TextChoices):
@@ -65,7 +38,25 @@ class Delivery(Leased):
     required = models.BooleanField(default=True)
     state = models.CharField(max_length=16, choices=DeliveryState.choices, default=DeliveryState.PENDING)
     urgency = models.PositiveSmallIntegerField(default=2, db_default=2)
+    associations = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Of the destination's limit, so many are this delivery's while it is held."
+    )
+    early = models.BooleanField(
+        default=False, db_default=False, help_text="Begun while the upload was still receiving."
+    )
     proof = models.CharField(max_length=16, choices=Proof.choices, default=Proof.NONE)
+    proof_detail = models.CharField(
+        max_length=400, default="", db_default="", blank=True, help_text="What was asked, and how, in words."
+    )
+    notes = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="What a reader of the receipt must know: [{code, detail, instances}].",
+    )
+    redirected_to = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="redirected_from"
+    )
     failures = models.PositiveIntegerField(
         default=0, db_default=0, help_text="Attempts in a row that did not get through."
     )
@@ -121,9 +112,39 @@ class Answer(models.TextChoices):
     CHANGED = "changed", "Stored, and the PACS changed or dropped elements"
     RETRY = "retry", "Refused for a passing reason"
     REFUSED = "refused", "Refused"
+    SKIPPED = "skipped", "Left out, as this destination allows"
 
 
 KEPT = (Answer.STORED, Answer.CHANGED)
+
+
+class CommitmentState(models.TextChoices):
+    ASKED = "asked", "Written down, and sent or about to be"
+    ACCEPTED = "accepted", "The PACS will report"
+    REPORTED = "reported", "The PACS has reported"
+    READ = "read", "What it reported is in the ledger"
+    ENDED = "ended", "Given up: refused, or no report in time"
+
+
+class Commitment(models.Model):
+    """One storage commitment transaction, written down before it is asked for (PS3.4 Annex J)."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="commitments")
+    transaction_uid = models.CharField(max_length=64, unique=True)
+    state = models.CharField(max_length=12, choices=CommitmentState.choices, default=CommitmentState.ASKED)
+    asked_at = models.DateTimeField(default=timezone.now)
+    ends_at = models.DateTimeField(help_text="Without a report by then a query must do.")
+    reported_at = models.DateTimeField(null=True, blank=True)
+    report = models.JSONField(default=dict, blank=True, help_text="{committed: [uid], failed: [[uid, reason]]}")
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=CommitmentState.values), name="commitment_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"commitment {self.pk}"
 
 
 class LedgerEntry(models.Model):
@@ -142,6 +163,22 @@ class LedgerEntry(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     verified_at = models.DateTimeField(null=True, blank=True)
+    was_there = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="The PACS had an image of this name before ours was sent: whose bytes it keeps is to be proved.",
+    )
+    fetched_sha256 = models.CharField(
+        max_length=64, default="", db_default="", blank=True, help_text="Of the data set as the PACS gave it back."
+    )
+    derived_sha256 = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        help_text="Of what was sent, where that was decoded first.",
+    )
+    commitment = models.ForeignKey(Commitment, on_delete=models.SET_NULL, null=True, blank=True, related_name="entries")
 
     class Meta:
         verbose_name_plural = "ledger entries"

@@ -6,10 +6,15 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-SCHEMES_OF_THE_NEXT_RELEASE = {"dicoms", "http", "https"}
+from uploads.pacs.security import Credentials, Tls
+
+DICOM_SCHEMES = {"dicom", "dicoms"}
+WEB_PORTS = {"http": 80, "https": 443}
 AE_TITLE = re.compile(r"[\x20-\x5b\x5d-\x7e]{1,16}")
 HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,253}")
-FORM = "Write it as dicom://CALLED_AE@host:port or dicom://CALLED_AE@host:port?calling=AE."
+PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+FORM = "Write it as dicom://CALLED_AE@host:port, with ?calling=AE behind it if ours differs."
+WEB_FORM = "Write it as https://host/dicom-web, the address before /studies."
 
 
 class AddressError(ValueError):
@@ -23,18 +28,46 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One application entity to call, and the title under which we call it."""
+    """One application entity to call, and the title under which we call it; over TLS where `tls` is given."""
 
     called_ae: str
     host: str
     port: int
     calling_ae: str = "RELAYPACS"
+    tls: Tls | None = None
 
 
-def parse(url: str, *, default_calling_ae: str) -> Peer:
-    """Read `dicom://CALLED_AE@host:port[?calling=AE]`; raise AddressError with a code for anything else."""
+@dataclass(frozen=True, slots=True)
+class WebPeer:
+    """One DICOMweb service. `path` is what stands before /studies, without a slash at its end; "" for none."""
+
+    host: str
+    port: int
+    path: str
+    tls: Tls | None = None
+    credentials: Credentials | None = None
+
+
+Target = Peer | WebPeer
+
+
+def parse(url: str, *, default_calling_ae: str) -> Target:
+    """Read `dicom[s]://CALLED_AE@host:port[?calling=AE]` or `http[s]://host[:port][/path]`.
+
+    Raises AddressError with a code for anything else. Certificates and credentials are no part of an address: the
+    answer's `tls` is the plainest one where the scheme asks for it.
+    """
     parts = _split(url)
-    _check_scheme(parts.scheme)
+    if parts.scheme in DICOM_SCHEMES:
+        return _dicom(parts, default_calling_ae)
+    if parts.scheme in WEB_PORTS:
+        return _web(parts)
+    raise AddressError(
+        "address_malformed", f"The address begins with none of dicom, dicoms, http, https and ://. {FORM}"
+    )
+
+
+def _dicom(parts: SplitResult, default_calling_ae: str) -> Peer:
     if parts.path not in ("", "/") or parts.fragment or parts.password is not None:
         raise AddressError("address_malformed", f"The address has parts that a dicom:// address does not have. {FORM}")
     return Peer(
@@ -42,6 +75,23 @@ def parse(url: str, *, default_calling_ae: str) -> Peer:
         host=_host(parts),
         port=_port(parts),
         calling_ae=_ae_title(_calling_ae(parts) or default_calling_ae, whose="calling"),
+        tls=Tls() if parts.scheme == "dicoms" else None,
+    )
+
+
+def _web(parts: SplitResult) -> WebPeer:
+    if parts.username is not None or parts.password is not None:
+        raise AddressError("credentials_in_address", "User name and password have fields of their own.")
+    if parts.query or parts.fragment or not PATH.fullmatch(parts.path):
+        raise AddressError(
+            "address_malformed", f"The address has parts that a DICOMweb address does not have. {WEB_FORM}"
+        )
+    path = parts.path.rstrip("/").removesuffix("/studies")
+    return WebPeer(
+        host=_host(parts),
+        port=_port(parts, usual=WEB_PORTS[parts.scheme]),
+        path=path,
+        tls=Tls() if parts.scheme == "https" else None,
     )
 
 
@@ -52,16 +102,6 @@ def _split(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError as error:
         raise AddressError("address_malformed", f"The address cannot be read. {FORM}") from error
-
-
-def _check_scheme(scheme: str) -> None:
-    if scheme in SCHEMES_OF_THE_NEXT_RELEASE:
-        raise AddressError(
-            "scheme_unsupported",
-            f"This release delivers by dicom:// only; {scheme}:// (the TLS and STOW-RS doors) comes with the next.",
-        )
-    if scheme != "dicom":
-        raise AddressError("address_malformed", f"The address does not begin with dicom://. {FORM}")
 
 
 def _called_ae(parts: SplitResult) -> str:
@@ -100,9 +140,9 @@ def _host(parts: SplitResult) -> str:
     return host
 
 
-def _port(parts: SplitResult) -> int:
+def _port(parts: SplitResult, *, usual: int | None = None) -> int:
     try:
-        port = parts.port
+        port = parts.port if parts.port is not None else usual
     except ValueError as error:
         raise AddressError("port_invalid", "The port is not a number from 1 to 65535.") from error
     if port is None:

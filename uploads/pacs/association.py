@@ -11,6 +11,7 @@ from uploads.pacs import command, pdu
 from uploads.pacs.address import Peer
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import AssociationAborted, PeerError, PeerTimeout, rejection
+from uploads.pacs.outcomes import Kind
 from uploads.pacs.pdu import Acceptance, Proposal
 from uploads.pacs.wire import Octets, Wire, connect
 
@@ -38,6 +39,8 @@ class Association:
 
     def __init__(self, peer: Peer, proposals: Sequence[Proposal], deadlines: Deadlines) -> None:
         """Connect and negotiate; raise PeerUnreachable, PeerTimeout, AssociationRejected or AssociationAborted."""
+        if peer.tls is not None:
+            raise PeerError("tls_unsupported", "Nothing is sent over TLS yet.", Kind.PAUSE)
         self.deadlines = deadlines
         self._whole_units_sent = True
         self._wire: Wire = connect(peer.host, peer.port, deadlines)

@@ -5,18 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from uploads.dicom.source import FileSlice
 from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry
-from uploads.pacs.address import AddressError, Peer, parse
+from uploads.pacs.address import AddressError, Peer, WebPeer
 from uploads.pacs.dimse import Item, Kind, PeerError, store
 from uploads.pacs.errors import FindUnsupported
 from uploads.pacs.find import find_instances
-from uploads.pipeline import destinations, ledger, settling
+from uploads.pipeline import addressing, destinations, ledger, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.keeper import Keeper
 from uploads.states import DeliveryState
@@ -39,7 +38,10 @@ class Trouble:
 
 def peer_of(delivery: Delivery) -> Peer:
     """Where it goes. Raises AddressError for a destination whose URL has been made unusable."""
-    return parse(delivery.destination.url, default_calling_ae=settings.DICOM_AE_TITLE)
+    target = addressing.target_of(delivery.destination)
+    if isinstance(target, WebPeer):
+        raise AddressError("scheme_unsupported", "Nothing is sent by STOW-RS yet.")
+    return target
 
 
 def deliver(delivery: Delivery, keeper: Keeper) -> None:

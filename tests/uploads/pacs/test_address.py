@@ -2,7 +2,8 @@
 
 import pytest
 
-from uploads.pacs.address import AddressError, Peer, parse
+from uploads.pacs.address import AddressError, Peer, Target, WebPeer, parse
+from uploads.pacs.security import Basic, Bearer, Tls
 
 pytestmark = pytest.mark.unit
 
@@ -69,9 +70,45 @@ def test_it_refuses_what_is_no_address(url: str, code: str) -> None:
     assert code_of(url) == code
 
 
-@pytest.mark.parametrize("url", ["dicoms://PACS@host:2762", "https://host/dicom-web", "http://host/dicom-web"])
-def test_it_says_which_doors_come_with_the_next_release(url: str) -> None:
-    assert code_of(url) == "scheme_unsupported"
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("dicoms://PACS@host:2762", Peer("PACS", "host", 2762, tls=Tls())),
+        ("https://host/dicom-web", WebPeer("host", 443, "/dicom-web", tls=Tls())),
+        ("https://host:8443/dicom-web/", WebPeer("host", 8443, "/dicom-web", tls=Tls())),
+        ("http://[::1]:8042/dicom-web", WebPeer("::1", 8042, "/dicom-web")),
+        ("http://host", WebPeer("host", 80, "")),
+        (
+            "https://host/dcm4chee-arc/aets/DCM4CHEE/rs/studies",
+            WebPeer("host", 443, "/dcm4chee-arc/aets/DCM4CHEE/rs", Tls()),
+        ),
+    ],
+)
+def test_it_reads_the_other_schemes(url: str, target: Target) -> None:
+    assert parse(url, default_calling_ae="RELAYPACS") == target
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("https://me:secret@host/dicom-web", "credentials_in_address"),
+        ("https://me@host/dicom-web", "credentials_in_address"),
+        ("https://host/dicom-web?token=1", "address_malformed"),
+        ("https://host/dicom-web#x", "address_malformed"),
+        ("https://host/dicom web", "address_malformed"),
+        ("https:///dicom-web", "host_missing"),
+        ("https://host:0/dicom-web", "port_invalid"),
+        ("dicoms://host:2762", "ae_missing"),
+        ("dicoms://PACS@host", "port_missing"),
+    ],
+)
+def test_it_refuses_what_is_no_address_of_the_other_schemes(url: str, code: str) -> None:
+    assert code_of(url) == code
+
+
+def test_no_secret_is_printed() -> None:
+    printed = repr((Basic("me", "s3cret"), Bearer("s3cret"), Tls(key="s3cret")))
+    assert "s3cret" not in printed
 
 
 def test_it_refuses_a_default_calling_title_that_is_none() -> None:
