@@ -66,6 +66,7 @@ def scripted_scp(
     ae_title: str = "SCRIPTED",
     maximum_pdu: int = 0,
     require_called: bool = False,
+    most_associations: int = 10,
 ) -> Iterator[ScriptedSCP]:
     """An SCP answering `statuses` (in order, or by SOP Instance UID; 0000 where they end) and C-ECHO, C-FIND.
 
@@ -77,6 +78,7 @@ def scripted_scp(
     entity = AE(ae_title)
     entity.maximum_pdu_size = maximum_pdu
     entity.require_called_aet = require_called
+    entity.maximum_associations = most_associations
     entity.supported_contexts = list(contexts or [build_context(Verification)])
     if find and contexts is None:
         entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)

@@ -205,6 +205,10 @@ class Association:
         finally:
             self._wire.close()
 
+    def cut(self) -> None:
+        """End the connection from another thread: whatever waits on it fails at once."""
+        self._wire.cut()
+
     def abort(self) -> None:
         """A-ABORT where it can be said between two PDUs, else a reset: a peer must never take half a PDU for whole."""
         if self._whole_units_sent:

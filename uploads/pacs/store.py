@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from uploads.pacs import command, pdu
 from uploads.pacs.address import Peer
 from uploads.pacs.association import Association, Message
+from uploads.pacs.crew import AHEAD, Crew, Lane
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import PeerError
 from uploads.pacs.outcomes import Outcome, classify, context_refused, odd_length, unanswered
@@ -16,6 +18,10 @@ from uploads.pacs.stream import Buffer, Source, SourceTruncated
 
 DEFAULT_DEADLINES = Deadlines()
 DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+Pair = tuple[str, str]
+"""SOP class and transfer syntax: what a presentation context is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Item:
     source: Source
 
     @property
-    def pair(self) -> tuple[str, str]:
+    def pair(self) -> Pair:
         return self.sop_class_uid, self.transfer_syntax_uid
 
 
@@ -45,21 +51,40 @@ def store(
     on_outcome: Callable[[Item, Outcome], None],
     should_stop: Callable[[], bool] = _never,
     deadlines: Deadlines = DEFAULT_DEADLINES,
+    lanes: int | Callable[[], int] = 1,
+    ahead: int = AHEAD,
 ) -> None:
     """Send `items` to `peer`, each announced by `on_sending` before its first octet and ended by `on_outcome`.
 
-    An item whose presentation context is refused gets its outcome without being sent. Raises PeerError when the
-    association cannot be had or is lost: the item under way then has got an UNKNOWN outcome, later ones have got
-    none. Raises OSError (SourceTruncated) when the pack cannot be read, with the same promise. `should_stop` is
-    asked between instances. PS3.4 Annex B, PS3.7 9.1.1.
+    `lanes`: associations side by side, at most; a function is asked again while it sends. `ahead`: items that may be
+    announced without an outcome yet. Callbacks run in the calling thread. An item whose presentation context is refused gets its
+    outcome without being sent. Raises PeerError when no association can be had or all are lost before all is sent:
+    items under way then have got an UNKNOWN outcome, later ones have got none. Raises OSError (SourceTruncated) when
+    the pack cannot be read, with the same promise. `should_stop` is asked between instances. PS3.4 Annex B, PS3.7
+    9.1.1.
     """
+    wanted = lanes if callable(lanes) else lambda: lanes
     for batch in _batches(items):
         if should_stop():
             return
         pairs = list(dict.fromkeys(item.pair for item in batch))
-        proposals = [(sop_class, (syntax,)) for sop_class, syntax in pairs]
-        with Association(peer, proposals, deadlines) as association:
-            _Batch(association, pairs).send(batch, on_sending, on_outcome, should_stop)
+        Crew(
+            batch,
+            partial(_lane, peer, pairs, deadlines),
+            wanted=wanted,
+            on_sending=on_sending,
+            on_outcome=on_outcome,
+            should_stop=should_stop,
+            ahead=ahead,
+        ).run()
+
+
+def _lane(peer: Peer, pairs: list[Pair], deadlines: Deadlines, lane: Lane[Item, Outcome]) -> None:
+    """One association, and what goes over it."""
+    proposals = [(sop_class, (syntax,)) for sop_class, syntax in pairs]
+    with Association(peer, proposals, deadlines) as association:
+        lane.connection = association
+        _Sender(association, pairs).send(lane)
 
 
 def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -72,32 +97,28 @@ def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
     yield from batches.values()
 
 
-class _Batch:
-    """The items of one association; holds its buffer and its message ids."""
+class _Sender:
+    """One association at work; holds its buffer and its message ids."""
 
-    def __init__(self, association: Association, pairs: list[tuple[str, str]]) -> None:
+    def __init__(self, association: Association, pairs: list[Pair]) -> None:
         self._association = association
         self._answers = dict(zip(pairs, association.answers, strict=True))
         self._buffer = Buffer(association.fragment)
         self._message_id = 0
 
-    def send(
-        self,
-        items: list[Item],
-        on_sending: Callable[[Item], None],
-        on_outcome: Callable[[Item, Outcome], None],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        for item in items:
-            if should_stop():
-                return
+    def send(self, lane: Lane[Item, Outcome]) -> None:
+        while (item := lane.take()) is not None:
             refused = self._refused(item)
-            if refused is not None:
-                on_outcome(item, refused)
-                continue
+            if refused is None:
+                self._check_alive(item, lane)
+            lane.tell(item, refused or self._outcome(item, lane))
+
+    def _check_alive(self, item: Item, lane: Lane[Item, Outcome]) -> None:
+        try:
             self._association.check_alive()
-            on_sending(item)
-            on_outcome(item, self._outcome(item, on_outcome))
+        except PeerError:
+            lane.give_back(item)
+            raise
 
     def _refused(self, item: Item) -> Outcome | None:
         answer = self._answers[item.pair]
@@ -112,19 +133,19 @@ class _Batch:
         """Octets go as they are to whoever takes them; only for a peer that aborts on it is an odd length told."""
         return self._association.even_only and item.source.size % 2 == 1
 
-    def _outcome(self, item: Item, on_outcome: Callable[[Item, Outcome], None]) -> Outcome:
+    def _outcome(self, item: Item, lane: Lane[Item, Outcome]) -> Outcome:
         try:
-            return self._store(item)
+            lane.deadline = Deadline.after(self._association.deadlines.for_instance(item.source.size))
+            return self._store(item, lane.deadline)
         except PeerError as trouble:
-            on_outcome(item, unanswered(trouble.code))
+            lane.tell_last(item, unanswered(trouble.code))
             raise
         except OSError:
-            on_outcome(item, unanswered("pack_unreadable"))
+            lane.tell_last(item, unanswered("pack_unreadable"))
             raise
 
-    def _store(self, item: Item) -> Outcome:
+    def _store(self, item: Item, deadline: Deadline) -> Outcome:
         self._message_id = self._message_id % 0xFFFF + 1
-        deadline = Deadline.after(self._association.deadlines.for_instance(item.source.size))
         context_id = self._answers[item.pair].context_id
         request = command.encode(
             {

@@ -97,6 +97,13 @@ class Wire:
         except OSError:
             return
 
+    def cut(self) -> None:
+        """For another thread: what the owner waits for on this connection fails, and the owner closes it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
     def close(self, *, reset: bool = False) -> None:
         """Close; `reset` throws away what the peer has not taken, so that no octet of it lingers in the kernel."""
         try:

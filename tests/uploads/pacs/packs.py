@@ -142,8 +142,9 @@ def send(
     deadlines: Deadlines = DEFAULT,
     ledger: Ledger | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    lanes: int = 1,
 ) -> Ledger:
-    """Run `store` where a hang is seen as one: in a thread that must end by itself."""
+    """Run `store`, step by step, where a hang is seen as one: in a thread that must end by itself."""
     book = ledger or Ledger()
 
     def run() -> None:
@@ -155,6 +156,8 @@ def send(
                 on_outcome=book.outcome,
                 should_stop=should_stop,
                 deadlines=deadlines,
+                lanes=lanes,
+                ahead=lanes,
             )
         except (PeerError, OSError) as trouble:
             book.trouble = trouble
