@@ -11,7 +11,6 @@ from uploads.pacs import command, pdu
 from uploads.pacs.address import Peer
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import AssociationAborted, PeerError, PeerTimeout, rejection
-from uploads.pacs.outcomes import Kind
 from uploads.pacs.pdu import Acceptance, Proposal
 from uploads.pacs.wire import Octets, Wire, connect
 
@@ -38,12 +37,10 @@ class Association:
     """Use as a context manager: leaving in peace releases the association, leaving by an exception aborts it."""
 
     def __init__(self, peer: Peer, proposals: Sequence[Proposal], deadlines: Deadlines) -> None:
-        """Connect and negotiate; raise PeerUnreachable, PeerTimeout, AssociationRejected or AssociationAborted."""
-        if peer.tls is not None:
-            raise PeerError("tls_unsupported", "Nothing is sent over TLS yet.", Kind.PAUSE)
+        """Connect and negotiate; raise PeerUnreachable, PeerTimeout, TlsFailed, or what the peer refused by."""
         self.deadlines = deadlines
         self._whole_units_sent = True
-        self._wire: Wire = connect(peer.host, peer.port, deadlines)
+        self._wire: Wire = connect(peer.host, peer.port, deadlines, tls=peer.tls)
         try:
             accepted = self._negotiate(peer, proposals)
             self.answers = accepted.answers

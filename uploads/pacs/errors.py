@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from uploads.pacs.outcomes import Kind
 
 
@@ -26,6 +28,10 @@ class PeerUnreachable(PeerError):
 
 class PeerTimeout(PeerError):
     """A deadline passed: the peer stopped reading, stopped answering, or drips."""
+
+
+class TlsFailed(PeerError):
+    """No TLS connection: one side does not speak it, or does not trust the other."""
 
 
 class AssociationRejected(PeerError):
@@ -63,3 +69,75 @@ def rejection(*, result: int, source: int, reason: int) -> AssociationRejected:
         code, detail = REJECTED_BY_CONFIGURATION[source, reason]
         return AssociationRejected(code, f"{detail} {numbers}", Kind.PAUSE)
     return AssociationRejected("rejected", f"The PACS refuses the association. {numbers}", bounded=True)
+
+
+# RFC 8446 6.2 by OpenSSL's names: what a server says whose quarrel is with the certificate we showed, or did not show.
+CERTIFICATE_ALERTS = (
+    "ALERT_CERTIFICATE_REQUIRED",
+    "ALERT_BAD_CERTIFICATE",
+    "ALERT_UNSUPPORTED_CERTIFICATE",
+    "ALERT_CERTIFICATE_REVOKED",
+    "ALERT_CERTIFICATE_EXPIRED",
+    "ALERT_CERTIFICATE_UNKNOWN",
+    "ALERT_UNKNOWN_CA",
+    "ALERT_ACCESS_DENIED",
+    "ALERT_DECRYPT_ERROR",
+)
+NO_COMMON_LANGUAGE = (
+    "WRONG_VERSION_NUMBER",
+    "UNSUPPORTED_PROTOCOL",
+    "HTTP_REQUEST",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_MESSAGE",
+    "BAD_RECORD_TYPE",
+    "ALERT_HANDSHAKE_FAILURE",
+    "ALERT_PROTOCOL_VERSION",
+    "ALERT_INSUFFICIENT_SECURITY",
+)
+# X509_verify_cert(3): the errors that have a remedy of their own.
+UNTRUSTED_BECAUSE = {
+    9: ("tls_not_yet_valid", "The certificate of the PACS is not valid yet; look at the clocks of both machines."),
+    10: ("tls_expired", "The certificate of the PACS, or of an authority it names, has expired."),
+    62: ("tls_name_mismatch", "The certificate of the PACS is for another name than the one we call it by."),
+    64: ("tls_name_mismatch", "The certificate of the PACS is for another name than the IP address we call it by."),
+}
+
+
+def tls_trouble(error: ssl.SSLError, *, agreed: bool, showed_certificate: bool) -> PeerError:
+    """The error for what OpenSSL met. `agreed`: the server had chosen a cipher suite, so it spoke TLS with us.
+
+    With TLS 1.3 a server refuses our certificate after our side of the handshake is done: the first read tells.
+    """
+    reason = str(error.reason)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _untrusted(error)
+    if reason.endswith(CERTIFICATE_ALERTS) or (agreed and reason.endswith("ALERT_HANDSHAKE_FAILURE")):
+        return _our_certificate(reason, showed=showed_certificate)
+    if reason.endswith("UNRECOGNIZED_NAME"):
+        return TlsFailed("tls_name_mismatch", "The PACS does not know the name we call it by.", Kind.PAUSE)
+    if not agreed and reason.endswith(NO_COMMON_LANGUAGE):
+        detail = f"The PACS speaks no TLS at this port, or none that both sides allow ({reason})."
+        return TlsFailed("tls_not_spoken", detail, Kind.PAUSE)
+    return TlsFailed("tls_failed", f"The TLS connection to the PACS failed ({reason}).", bounded=True)
+
+
+def tls_hung_up() -> TlsFailed:
+    """For a server that closes instead of ending the handshake: one without TLS does so, and one that restarts."""
+    return TlsFailed("tls_hung_up", "The PACS closed the connection during the TLS handshake.", bounded=True)
+
+
+def _untrusted(error: ssl.SSLCertVerificationError) -> TlsFailed:
+    otherwise = (
+        "tls_untrusted",
+        f"The certificate of the PACS is not signed by an authority we trust ({error.verify_message}).",
+    )
+    code, detail = UNTRUSTED_BECAUSE.get(error.verify_code, otherwise)
+    return TlsFailed(code, detail, Kind.PAUSE)
+
+
+def _our_certificate(reason: str, *, showed: bool) -> TlsFailed:
+    if showed and not reason.endswith("CERTIFICATE_REQUIRED"):
+        return TlsFailed("tls_certificate_refused", f"The PACS refuses our certificate ({reason}).", Kind.PAUSE)
+    return TlsFailed(
+        "tls_certificate_wanted", f"The PACS wants a certificate of ours and got none ({reason}).", Kind.PAUSE
+    )

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
-import queue
 import socket
+import ssl
 import struct
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 from uploads.pacs.deadlines import Deadline, Deadlines
-from uploads.pacs.errors import AssociationAborted, PeerError, PeerTimeout, PeerUnreachable
+from uploads.pacs.dialling import dial
+from uploads.pacs.errors import AssociationAborted, PeerError, PeerTimeout, tls_hung_up
+from uploads.pacs.records import Records
+from uploads.pacs.security import Tls
 
 # The kernel gives up a blocked call after one tick, and the deadline is looked at: a peer that drips a byte a second
 # keeps every single call alive, but not the deadline. (A Python time-out would make the socket non-blocking.)
 TICK_SECONDS = 0.5
 TICK = struct.pack("@ll", 0, int(TICK_SECONDS * 1_000_000))
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+MOST_SEALED_AT_ONCE = 1 << 17
+"""Measured: it stays in the processor's cache; sealing 1 MiB at a time, or a socket write per record, is slower."""
+MOST_RECEIVED = 1 << 16
+MOST_LOOKS = 8
+"""A peer that floods us with tickets is not waited for."""
 NOT_NOW = (errno.EAGAIN, errno.EWOULDBLOCK)
 
 Octets = bytes | memoryview
@@ -64,14 +71,7 @@ class Wire:
         """Exactly `length` octets (b"" only where the peer closed before the first) or raise."""
         taken = bytearray()
         while len(taken) < length:
-            if deadline.passed():
-                raise PeerTimeout("peer_silent", "The PACS did not answer before the deadline.")
-            try:
-                more = self._socket.recv(length - len(taken))
-            except OSError as error:
-                if error.errno not in NOT_NOW:
-                    raise _lost(error) from error
-                continue
+            more = self._some(length - len(taken), deadline)
             if not more and taken:
                 raise AssociationAborted("connection_lost", "The PACS closed the connection in the middle.")
             if not more:
@@ -79,6 +79,21 @@ class Wire:
             taken += more
         self._acknowledge_at_once()
         return bytes(taken)
+
+    def _some(self, most: int, deadline: Deadline) -> bytes:
+        """At least one octet, at most `most`; b"" where the peer has closed."""
+        while not deadline.passed():
+            try:
+                return self._socket.recv(most)
+            except OSError as error:
+                if error.errno not in NOT_NOW:
+                    raise _lost(error) from error
+        raise PeerTimeout("peer_silent", "The PACS did not answer before the deadline.")
+
+    @property
+    def peer_certificate_ends_at(self) -> datetime | None:
+        """When the peer's certificate expires (UTC); None without TLS."""
+        return None
 
     def has_input(self) -> bool:
         """True where something (data, the end or an error) waits to be received; does not wait."""
@@ -115,6 +130,112 @@ class Wire:
             self._socket.close()
 
 
+class SecuredWire(Wire):
+    """The same over TLS: what goes through the socket are records, against the same deadlines."""
+
+    def __init__(self, connected: socket.socket, records: Records, *, stall: float) -> None:
+        super().__init__(connected, stall=stall)
+        self._records = records
+        self._room = memoryview(bytearray(0))
+        self._ahead = b""
+        self._whole_records_sent = True
+
+    def shake_hands(self, deadline: Deadline) -> None:
+        """The handshake (RFC 8446 2); raise TlsFailed or PeerTimeout."""
+        try:
+            while not self._records.shaken():
+                self._send_records(deadline)
+                self._records.take_in(super()._some(MOST_RECEIVED, deadline))
+            self._send_records(deadline)
+        except AssociationAborted as lost:
+            raise tls_hung_up() from lost
+
+    @property
+    def peer_certificate_ends_at(self) -> datetime | None:
+        end = self._records.peer_certificate_end
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None
+
+    def send(self, parts: Sequence[Octets], deadline: Deadline) -> None:
+        for octets in self._gathered(parts):
+            self._records.seal(octets)
+            self._send_records(deadline)
+
+    def _gathered(self, parts: Sequence[Octets]) -> Iterator[memoryview]:
+        """All of `parts` through one buffer, so that a header of twelve octets is no record of its own."""
+        wanted = min(sum(map(len, parts)), MOST_SEALED_AT_ONCE)
+        if len(self._room) < wanted:
+            self._room = memoryview(bytearray(wanted))
+        filled = 0
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                piece = rest[: len(self._room) - filled]
+                self._room[filled : filled + len(piece)] = piece
+                filled, rest = filled + len(piece), rest[len(piece) :]
+                if filled == len(self._room):
+                    yield self._room
+                    filled = 0
+        if filled:
+            yield self._room[:filled]
+
+    def _send_records(self, deadline: Deadline) -> None:
+        records = self._records.give_out()
+        if not records:
+            return
+        self._whole_records_sent = False
+        try:
+            super().send([records], deadline)
+        except AssociationAborted as lost:
+            raise self._alert() or lost from None
+        self._whole_records_sent = True
+
+    def _alert(self) -> PeerError | None:
+        """Why the peer broke the connection, where it said so before."""
+        self.has_input()
+        return self._records.trouble
+
+    def _some(self, most: int, deadline: Deadline) -> bytes:
+        if self._ahead:
+            taken, self._ahead = self._ahead[:most], self._ahead[most:]
+            return taken
+        while (octets := self._records.open(most)) is None:
+            self._records.take_in(super()._some(MOST_RECEIVED, deadline))
+        self._send_records(deadline)
+        return octets
+
+    def has_input(self) -> bool:
+        """Only octets of the peer's, its end or an error count: a session ticket or a key update is no input."""
+        try:
+            for _ in range(MOST_LOOKS):
+                octets = self._ahead or self._records.open(1)
+                if octets is not None:
+                    self._ahead = octets
+                    return True
+                self._records.take_in(self._socket.recv(MOST_RECEIVED, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+        except (OSError, PeerError):
+            return True
+        return False
+
+    def offer(self, octets: bytes) -> None:
+        try:
+            self._records.seal(octets)
+        except PeerError:
+            return
+        self._offer_records(self._records.give_out())
+
+    def _offer_records(self, records: bytes) -> None:
+        """Behind half a record nothing can be read any more."""
+        if self._whole_records_sent:
+            super().offer(records)
+
+    def close(self, *, reset: bool = False) -> None:
+        if not reset:
+            self._offer_records(self._records.farewell())
+        super().close(reset=reset)
+
+
 def _lost(error: OSError) -> PeerError:
     name = errno.errorcode.get(error.errno or 0, "error")
     return AssociationAborted("connection_lost", f"The connection to the PACS was lost ({name}).")
@@ -129,66 +250,19 @@ def _after(parts: list[Octets], sent: int) -> list[Octets]:
     return []
 
 
-def connect(host: str, port: int, deadlines: Deadlines) -> Wire:
-    """Connect to the first address of `host` that answers, all within `deadlines.connect` seconds."""
-    deadline = Deadline.after(deadlines.connect)
-    trouble: PeerError | None = None
-    for family, address in _addresses(host, port, deadline):
-        try:
-            return Wire(_connected(family, address, deadline), stall=deadlines.stall)
-        except TimeoutError:
-            raise _no_answer_in_time() from None
-        except OSError as error:
-            trouble = _unreachable(error)
-    raise trouble or PeerUnreachable("name_unknown", "The host name of the PACS has no address.")
+def connect(host: str, port: int, deadlines: Deadlines, *, tls: Tls | None = None) -> Wire:
+    """Connect to the first address of `host` that answers, all within `deadlines.connect` seconds.
 
-
-Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-
-
-def _connected(family: int, address: Address, deadline: Deadline) -> socket.socket:
-    connecting = socket.socket(family, socket.SOCK_STREAM)
+    With `tls` a TLS handshake follows, all within `deadlines.negotiate` seconds; it may raise TlsFailed.
+    """
+    if tls is None:
+        return Wire(dial(host, port, Deadline.after(deadlines.connect)), stall=deadlines.stall)
+    records = Records(tls, host)
+    connected = dial(host, port, Deadline.after(deadlines.connect))
+    wire = SecuredWire(connected, records, stall=deadlines.stall)
     try:
-        connecting.settimeout(max(deadline.left(), 0.001))
-        connecting.connect(address)
+        wire.shake_hands(Deadline.after(deadlines.negotiate))
     except BaseException:
-        connecting.close()
+        wire.close()
         raise
-    return connecting
-
-
-def _addresses(host: str, port: int, deadline: Deadline) -> list[tuple[int, Address]]:
-    """The resolver has no time-out of ours, so names are looked up by a thread that may be left behind."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _looked_up(host, port, deadline)
-    return [(family, address) for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def _looked_up(host: str, port: int, deadline: Deadline) -> list[tuple[int, Address]]:
-    found: queue.SimpleQueue[list[tuple[int, Address]]] = queue.SimpleQueue()
-
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            answers = []
-        found.put([(family, address) for family, *_, address in answers])
-
-    threading.Thread(target=look_up, name="resolver", daemon=True).start()
-    try:
-        return found.get(timeout=max(deadline.left(), 0.001))
-    except queue.Empty:
-        raise PeerUnreachable("name_timeout", "The host name of the PACS could not be looked up in time.") from None
-
-
-def _no_answer_in_time() -> PeerUnreachable:
-    return PeerUnreachable("connect_timeout", "The PACS did not take the connection in time.")
-
-
-def _unreachable(error: OSError) -> PeerUnreachable:
-    if error.errno == errno.ECONNREFUSED:
-        return PeerUnreachable("connection_refused", "Nothing listens at the address of the PACS.")
-    name = errno.errorcode.get(error.errno or 0, "error")
-    return PeerUnreachable("host_unreachable", f"The PACS cannot be reached ({name}).")
+    return wire
