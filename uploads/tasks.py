@@ -1,6 +1,7 @@
 """All of Celery on one screen. A message is a hint: whoever gets it takes the most urgent row that is due."""
 
 import logging.config
+import os
 import threading
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from django.core.management import call_command
 from django.db import close_old_connections
 
 from relaypacs import health, logs
+from uploads.pacs.crew import LaneStuck
 from uploads.pipeline import durability, legs, receipt
 from uploads.pipeline import retention as retaining
 from uploads.pipeline import sweep as sweeping
@@ -29,7 +31,11 @@ def advance(upload_id: str) -> None:
 @shared_task(queue="delivery")
 def deliver(delivery_id: str) -> None:
     """Sends or verifies."""
-    legs.relay()
+    try:
+        legs.relay()
+    except LaneStuck:
+        logger.critical("a connection hangs beyond every deadline: this process ends, another takes over")
+        os._exit(os.EX_TEMPFAIL)
 
 
 @shared_task(queue="rendering", time_limit=120)

@@ -178,7 +178,8 @@ def _next_attempt(row: Delivery) -> Any:
     if row.due_at is None or row.state not in (DeliveryState.PENDING, DeliveryState.WAITING):
         return None
     probe = row.destination.probe_at if row.destination.down_since else None
-    return row.due_at if probe is None else max(probe, timezone.now())
+    due = row.due_at if probe is None else max(probe, timezone.now())
+    return due if row.urgency == 0 else row.destination.quiet_ends_at(due)
 
 
 def _file_counts(upload: Upload) -> dict[str, int]:

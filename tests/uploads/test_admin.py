@@ -66,7 +66,7 @@ class TestDestinations:
     @pytest.mark.parametrize(
         ("url", "sentence"),
         [
-            ("ftp://x", "does not begin with dicom://"),
+            ("ftp://x", "begins with none of dicom"),
             ("dicom://host:104", "AE title of the PACS is missing"),
             ("dicom://PACS@host:99999", "port"),
         ],

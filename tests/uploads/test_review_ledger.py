@@ -1,5 +1,7 @@
 """Cancelling is final, and what a PACS answered is written down: each case was found by reading the code."""
 
+from dataclasses import replace
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +17,7 @@ from uploads.dicom.source import FileSlice
 from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
 from uploads.pacs.dimse import Item, classify
 from uploads.pipeline import addressing, decisions, destinations
-from uploads.pipeline.ledger import Ledger, write_answers
+from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
@@ -144,10 +146,13 @@ def test_the_ledger_is_written_in_whatever_order_the_associations_send(user: Use
 
 
 def test_a_comment_that_no_column_can_hold_is_kept_as_far_as_it_can_be(user: User) -> None:
-    entry = sending(user).entries.get()
-    outcome = classify(0xA900)
-    object.__setattr__(outcome, "comment", "no\0such\0patient")
-    write_answers([(entry.pk, outcome)])
+    delivery = sending(user)
+    entry = delivery.entries.get()
+    item = item_of(entry)
+    book = Ledger(delivery, [item])
+    book.on_sending(item)
+    book.on_outcome(item, replace(classify(0xA900), comment="no\0such\0patient"))
+    book.close()
     entry.refresh_from_db()
     assert entry.comment == "nosuchpatient"
 

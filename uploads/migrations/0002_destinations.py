@@ -113,6 +113,14 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="delivery",
+            name="was_asked_before_sending",
+            field=models.BooleanField(
+                help_text="Whether the PACS could be asked what it had of the study before the first image went out.",
+                null=True,
+            ),
+        ),
+        migrations.AddField(
+            model_name="delivery",
             name="notes",
             field=models.JSONField(
                 blank=True,

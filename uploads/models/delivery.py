@@ -44,6 +44,9 @@ class Delivery(Leased):
     early = models.BooleanField(
         default=False, db_default=False, help_text="Begun while the upload was still receiving."
     )
+    was_asked_before_sending = models.BooleanField(
+        null=True, help_text="Whether the PACS could be asked what it had of the study before the first image went out."
+    )
     proof = models.CharField(max_length=16, choices=Proof.choices, default=Proof.NONE)
     proof_detail = models.CharField(
         max_length=400, default="", db_default="", blank=True, help_text="What was asked, and how, in words."

@@ -1,7 +1,7 @@
 """Where studies go: a PACS, how it is spoken to, what it may be sent, and which studies are routed to it."""
 
 import uuid
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -178,6 +178,14 @@ class Destination(models.Model):
         if self.quiet_from <= self.quiet_until:
             return self.quiet_from <= now < self.quiet_until
         return now >= self.quiet_from or now < self.quiet_until
+
+    def quiet_ends_at(self, at: datetime) -> datetime:
+        """`at` itself, or the end of the quiet hours in which it lies."""
+        if self.quiet_until is None or not self.is_quiet(at):
+            return at
+        there = at.astimezone(ZoneInfo(self.quiet_zone))
+        end = datetime.combine(there.date(), self.quiet_until, tzinfo=there.tzinfo)
+        return (end if end > there else end + timedelta(days=1)).astimezone(UTC)
 
 
 class Route(models.Model):

@@ -1,4 +1,4 @@
-"""Several associations at once: lanes take items from one queue, and the caller's own thread announces, hears and watches.
+"""Several associations at once: lanes take items from one queue; the caller's thread announces, hears and watches.
 
 Callbacks run in the thread that called, so that one database connection and one transaction serve them; a lane
 speaks with the peer and with nobody else.
@@ -24,8 +24,8 @@ GRACE_SECONDS = 5.0
 STUCK_SECONDS = 15.0
 """And what it may take to notice that; a thread that does not is beyond help, and so is its process."""
 
-I = TypeVar("I")  # noqa: E741  # an item
-O = TypeVar("O")  # noqa: E741  # an outcome
+Thing = TypeVar("Thing")
+End = TypeVar("End")
 
 
 class LaneStuck(BaseException):
@@ -37,46 +37,46 @@ class Connection(Protocol):
         """End it from another thread: whatever the lane waits for fails."""
 
 
-class Lane(Generic[I, O]):
+class Lane(Generic[Thing, End]):
     """One lane's side of the crew."""
 
-    def __init__(self, crew: Crew[I, O]) -> None:
+    def __init__(self, crew: Crew[Thing, End]) -> None:
         self._crew = crew
         self.connection: Connection | None = None
         self.deadline: Deadline | None = None
         self.cut_at: float | None = None
         self.left = False
 
-    def take(self) -> I | None:
+    def take(self) -> Thing | None:
         """The next item to send, or None where this lane shall end."""
         self.deadline = None
         return self._crew.next_for(self)
 
-    def give_back(self, item: I) -> None:
+    def give_back(self, item: Thing) -> None:
         """Not one octet of it was sent: another lane may have it. This one ends."""
         self._crew.leave(self, lost=True)
         self._crew.give_back(item)
 
-    def tell_last(self, item: I, outcome: O) -> None:
+    def tell_last(self, item: Thing, outcome: End) -> None:
         """The item with which the connection was lost. This lane ends."""
         self._crew.leave(self, lost=True)
         self._crew.hear(item, outcome)
 
-    def tell(self, item: I, outcome: O) -> None:
+    def tell(self, item: Thing, outcome: End) -> None:
         self._crew.hear(item, outcome)
 
 
-class Crew(Generic[I, O]):
+class Crew(Generic[Thing, End]):
     """Sends items over as many lanes as `wanted` says, which is asked again and again: it may grow and shrink."""
 
     def __init__(
         self,
-        items: Iterable[I],
-        work: Callable[[Lane[I, O]], None],
+        items: Iterable[Thing],
+        work: Callable[[Lane[Thing, End]], None],
         *,
         wanted: Callable[[], int],
-        on_sending: Callable[[I], None],
-        on_outcome: Callable[[I, O], None],
+        on_sending: Callable[[Thing], None],
+        on_outcome: Callable[[Thing, End], None],
         should_stop: Callable[[], bool],
         ahead: int = AHEAD,
     ) -> None:
@@ -84,9 +84,9 @@ class Crew(Generic[I, O]):
         self._work = work
         self._wanted = wanted
         self._on_sending, self._on_outcome, self._should_stop = on_sending, on_outcome, should_stop
-        self._announced: deque[I] = deque()
-        self._told: deque[tuple[I, O]] = deque()
-        self._lanes: dict[Lane[I, O], threading.Thread] = {}
+        self._announced: deque[Thing] = deque()
+        self._told: deque[tuple[Thing, End]] = deque()
+        self._lanes: dict[Lane[Thing, End], threading.Thread] = {}
         self._more = threading.Condition()  # for lanes: something was announced, or there is nothing to come
         self._wake = threading.Event()  # for the caller's thread: a lane needs items, or has ended
         self._ahead = ahead
@@ -149,11 +149,11 @@ class Crew(Generic[I, O]):
             self._lanes[lane] = threading.Thread(target=self._run, args=(lane,), name="lane", daemon=True)
             self._lanes[lane].start()
 
-    def _run(self, lane: Lane[I, O]) -> None:
+    def _run(self, lane: Lane[Thing, End]) -> None:
         try:
             self._work(lane)
             self._finished += 1
-        except BaseException as trouble:  # whatever it is, the caller's thread raises it
+        except BaseException as trouble:  # noqa: BLE001  # whatever it is, the caller's thread raises it
             self._troubles.append(trouble)
             self.leave(lane, lost=True)
         finally:
@@ -161,14 +161,14 @@ class Crew(Generic[I, O]):
             self.leave(lane)
             self._wake.set()
 
-    def leave(self, lane: Lane[I, O], *, lost: bool = False) -> None:
+    def leave(self, lane: Lane[Thing, End], *, lost: bool = False) -> None:
         with self._more:
             if not lane.left:
                 self._manned -= 1
                 self._lost += lost
             lane.left = True
 
-    def next_for(self, lane: Lane[I, O]) -> I | None:
+    def next_for(self, lane: Lane[Thing, End]) -> Thing | None:
         self._asked = True
         while not self._closing:
             with self._more:
@@ -191,10 +191,10 @@ class Crew(Generic[I, O]):
         if self._items and len(self._announced) <= self._ahead // 2:
             self._wake.set()
 
-    def give_back(self, item: I) -> None:
+    def give_back(self, item: Thing) -> None:
         self._announced.appendleft(item)
 
-    def hear(self, item: I, outcome: O) -> None:
+    def hear(self, item: Thing, outcome: End) -> None:
         self._told.append((item, outcome))
         self._call_where_few()
 
@@ -207,7 +207,7 @@ class Crew(Generic[I, O]):
     def _guarded(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except BaseException as fault:
+        except BaseException as fault:  # noqa: BLE001  # `run` raises it
             self._fault = self._fault or fault
             self._closing = True
 

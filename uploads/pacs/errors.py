@@ -42,7 +42,11 @@ class AssociationAborted(PeerError):
     """A-ABORT, a release or a reset in the middle, or octets that are no DICOM."""
 
 
-class FindUnsupported(PeerError):
+class QueryRefused(PeerError):
+    """The peer is there, and does not answer the question; that says nothing about storing."""
+
+
+class FindUnsupported(QueryRefused):
     """The peer offers no Study Root C-FIND; nothing can be verified by asking."""
 
 

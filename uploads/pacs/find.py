@@ -11,7 +11,7 @@ from uploads.pacs import command
 from uploads.pacs.address import Peer
 from uploads.pacs.association import Association
 from uploads.pacs.deadlines import Deadline, Deadlines
-from uploads.pacs.errors import FindUnsupported, PeerError
+from uploads.pacs.errors import FindUnsupported, QueryRefused
 from uploads.pacs.identifier import FoundInstance, image_query, read
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -29,7 +29,7 @@ MOST_ANSWERS = 200_000
 Found = dict[str, FoundInstance]
 
 
-class FindLimited(PeerError):
+class FindLimited(QueryRefused):
     """The peer stopped before it had named all matches; `found` is what it named. Absence from it proves nothing."""
 
     def __init__(self, found: Found) -> None:
@@ -156,13 +156,13 @@ class _Finder:
             instance = read(message.data_set or b"", study=self._study, series=series)
             if instance is not None:
                 self.found[instance.sop_instance_uid] = instance
-        raise PeerError("find_endless", "The PACS does not stop answering.", bounded=True)
+        raise QueryRefused("find_endless", "The PACS does not stop answering.", bounded=True)
 
 
-def _failed(status: int) -> PeerError:
+def _failed(status: int) -> QueryRefused:
     if status in (CANCELLED, OUT_OF_RESOURCES):
-        return PeerError("find_out_of_resources", f"The PACS cannot answer the query just now ({status:04X}).")
-    return PeerError("find_failed", f"The PACS refuses the query ({status:04X}).", bounded=True)
+        return QueryRefused("find_out_of_resources", f"The PACS cannot answer the query just now ({status:04X}).")
+    return QueryRefused("find_failed", f"The PACS refuses the query ({status:04X}).", bounded=True)
 
 
 def _halves(uids: list[str]) -> list[list[str]]:

@@ -57,11 +57,11 @@ def store(
     """Send `items` to `peer`, each announced by `on_sending` before its first octet and ended by `on_outcome`.
 
     `lanes`: associations side by side, at most; a function is asked again while it sends. `ahead`: items that may be
-    announced without an outcome yet. Callbacks run in the calling thread. An item whose presentation context is refused gets its
-    outcome without being sent. Raises PeerError when no association can be had or all are lost before all is sent:
-    items under way then have got an UNKNOWN outcome, later ones have got none. Raises OSError (SourceTruncated) when
-    the pack cannot be read, with the same promise. `should_stop` is asked between instances. PS3.4 Annex B, PS3.7
-    9.1.1.
+    announced without an outcome yet. Callbacks run in the calling thread. An item whose presentation context is
+    refused gets its outcome without being sent. Raises PeerError when no association can be had or all are lost
+    before all is sent: items under way then have got an UNKNOWN outcome, later ones have got none. Raises OSError
+    (SourceTruncated) when the pack cannot be read, with the same promise. `should_stop` is asked between instances.
+    PS3.4 Annex B, PS3.7 9.1.1.
     """
     wanted = lanes if callable(lanes) else lambda: lanes
     for batch in _batches(items):

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from uploads.dicom.source import FileSlice
 from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry
-from uploads.pacs.address import AddressError, Peer, WebPeer
-from uploads.pacs.dimse import Item, Kind, PeerError, store
-from uploads.pacs.errors import FindUnsupported
-from uploads.pacs.find import find_instances
-from uploads.pipeline import addressing, destinations, ledger, settling
+from uploads.pacs import doors
+from uploads.pacs.address import AddressError, Target
+from uploads.pacs.errors import PeerError
+from uploads.pacs.outcomes import Kind
+from uploads.pacs.store import Item
+from uploads.pipeline import addressing, asking, destinations, ledger, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.keeper import Keeper
+from uploads.pipeline.sharing import Share
 from uploads.states import DeliveryState
 from uploads.storage import pack_of
 
@@ -36,12 +37,7 @@ class Trouble:
     detail: str
 
 
-def peer_of(delivery: Delivery) -> Peer:
-    """Where it goes. Raises AddressError for a destination whose URL has been made unusable."""
-    target = addressing.target_of(delivery.destination)
-    if isinstance(target, WebPeer):
-        raise AddressError("scheme_unsupported", "Nothing is sent by STOW-RS yet.")
-    return target
+GAVE_WAY = Trouble("gave_way", "It made room for a more urgent study and goes on by itself.")
 
 
 def deliver(delivery: Delivery, keeper: Keeper) -> None:
@@ -49,11 +45,13 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
     if delivery.state != D.SENDING:
         delivery.move(D.SENDING, keep_lease=True, due_at=delivery.due_at)
     delivery.write(total_attempts=delivery.total_attempts + 1)
+    share = Share(delivery)
     try:
-        peer = peer_of(delivery)
-        _resolve_doubts(delivery, peer)
-        pause = _send(delivery, peer, keeper)
-        _resolve_doubts(delivery, peer)  # what the PACS says it had already is looked for before it counts
+        target = addressing.target_of(delivery.destination)
+        asking.look_beforehand(delivery)
+        asking.resolve_doubts(delivery)
+        pause = _send(delivery, target, keeper, share)
+        asking.resolve_doubts(delivery)  # what the PACS says it had already is looked for before it counts
     except AddressError as error:
         _pause(delivery, Trouble(error.code, str(error)))
     except PeerError as error:
@@ -62,50 +60,29 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         destinations.came_up(delivery.destination)
         if pause is not None:
             _pause(delivery, pause)
+        elif share.gave_way:
+            _give_way(delivery)
         else:
             _conclude(delivery)
 
 
-def _resolve_doubts(delivery: Delivery, peer: Peer) -> None:
-    """Asks the PACS about instances that may or may not have arrived (rules S5, S17)."""
-    doubtful = list(_entries(delivery).filter(answer__in=ledger.UNCERTAIN))
-    if not doubtful:
-        return
-    try:
-        found = ask(delivery, peer, doubtful)
-    except FindUnsupported:
-        found = set()
-    ledger.note_found(delivery, [entry.pk for entry in doubtful if entry.instance.sop_instance_uid in found])
-    ledger.note_absent(delivery, [entry.pk for entry in doubtful])
-
-
-def ask(delivery: Delivery, peer: Peer, entries: Sequence[LedgerEntry]) -> set[str]:
-    """The SOP Instance UIDs of these entries that the PACS lists. Raises PeerError."""
-    expected: dict[str, list[str]] = {}
-    for entry in entries:
-        expected.setdefault(entry.instance.series_instance_uid, []).append(entry.instance.sop_instance_uid)
-    return set(find_instances(peer, delivery.study.study_instance_uid, expected, expected=expected))
-
-
-def _entries(delivery: Delivery) -> QuerySet[LedgerEntry]:
-    return delivery.entries.select_related("instance").order_by("instance__file_index")
-
-
-def _send(delivery: Delivery, peer: Peer, keeper: Keeper) -> Trouble | None:
-    """Sends over one association; what the PACS asked for that a person must mend, if it did."""
-    entries = list(_entries(delivery).filter(answer__in=ledger.TO_SEND))
+def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> Trouble | None:
+    """Sends over as many associations as are its share; what the PACS asked for that a person must mend, if it did."""
+    entries = list(asking.entries_of(delivery).filter(answer__in=ledger.TO_SEND))
     with pack_of(delivery.upload_id).open() as fd:
         items = [_item(entry, fd) for entry in entries]
-        book = ledger.Ledger(delivery, items)
+        book = ledger.Ledger(delivery, items, {entry.pk: entry.attempts for entry in entries})
         try:
-            store(
-                peer,
+            doors.store(
+                target,
                 items,
                 on_sending=book.on_sending,
                 on_outcome=book.on_outcome,
-                should_stop=lambda: keeper.lost() or book.pause is not None,
+                should_stop=lambda: keeper.lost() or book.pause is not None or share.gave_way,
+                lanes=share,
             )
         except LeaseLost:
+            book.last_words()
             raise
         except BaseException:
             book.close()
@@ -129,8 +106,8 @@ def _item(entry: LedgerEntry, fd: int) -> Item:
 def _conclude(delivery: Delivery) -> None:
     """What the answers add up to."""
     answers = list(delivery.entries.values_list("answer", flat=True))
-    left = sum(answer not in (*KEPT, Answer.REFUSED) for answer in answers)
-    refused = sum(answer == Answer.REFUSED for answer in answers)
+    left = asking.unsettled(answers)
+    refused = answers.count(Answer.REFUSED)
     if left:
         gone = _give_up_unanswered(delivery)
         if gone < left:
@@ -145,12 +122,15 @@ def _conclude(delivery: Delivery) -> None:
             now = timezone.now()
             delivery.move(D.STORED, due_at=now, stored_at=now, failures=0, **_error(None))
         else:
-            kept = any(answer in KEPT for answer in answers)
-            trouble = _last_refusal(delivery, Answer.REFUSED) or Trouble("refused", "The PACS refused images.")
-            detail = f"{refused} of {len(answers)} images refused. {trouble.detail}"
-            to = D.PARTIAL if kept else D.REFUSED
-            delivery.move(to, because=trouble.code, **_error(Trouble(trouble.code, detail)))
+            _end_short(delivery, answers, refused)
         settling.settle(delivery.upload_id)
+
+
+def _end_short(delivery: Delivery, answers: Sequence[str], refused: int) -> None:
+    trouble = _last_refusal(delivery, Answer.REFUSED) or Trouble("refused", "The PACS refused images.")
+    detail = f"{refused} of {len(answers)} images refused. {trouble.detail}"
+    to = D.PARTIAL if any(answer in KEPT for answer in answers) else D.REFUSED
+    delivery.move(to, because=trouble.code, **_error(Trouble(trouble.code, detail)))
 
 
 def _give_up_unanswered(delivery: Delivery) -> int:
@@ -177,7 +157,7 @@ def _peer_trouble(delivery: Delivery, error: PeerError) -> None:
         _pause(delivery, trouble)
         return
     destinations.went_down(delivery.destination, error.detail)
-    left = delivery.entries.exclude(answer__in=(*KEPT, Answer.REFUSED)).count()
+    left = asking.unsettled(delivery.entries.values_list("answer", flat=True))
     if left and _give_up_unanswered(delivery) >= left:
         _conclude(delivery)
     else:
@@ -191,6 +171,13 @@ def postpone(delivery: Delivery, trouble: Trouble) -> None:
         delivery.move(D.WAITING, because=trouble.code, due_at=next_try(failures), failures=failures, **_error(trouble))
         settling.settle(delivery.upload_id)
     logger.info("delivery waits: %s", trouble.code)
+
+
+def _give_way(delivery: Delivery) -> None:
+    """Back into the queue, due at once and behind what is more urgent; nothing has failed."""
+    with transaction.atomic():
+        delivery.move(D.WAITING, because=GAVE_WAY.code, due_at=timezone.now(), **_error(GAVE_WAY))
+        settling.settle(delivery.upload_id)
 
 
 def _pause(delivery: Delivery, trouble: Trouble) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from uploads import hints
 from uploads.models import Delivery, Destination, LeaseLost
+from uploads.pipeline import sharing
 from uploads.states import DELIVERY_LEGS, DeliveryState, UploadState
 
 AT_ONCE = 50
@@ -23,19 +24,39 @@ TO_BE_SENT = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDIN
 def claim() -> Delivery | None:
     """The most urgent due delivery whose destination may be sent to now: STAT first, then the longest due.
 
-    A destination that is down gets one delivery as a probe per PROBE_SECONDS; a paused one gets none; no destination
-    gets more deliveries at a time than it takes associations.
+    A destination that is down gets one delivery as a probe per PROBE_SECONDS; a paused one gets none; in its quiet
+    hours one gets STAT alone; no destination gets more associations at a time than it takes.
     """
-    now = timezone.now()
-    waiting = Delivery.objects.filter(Delivery.free(), state__in=DELIVERY_LEGS, due_at__isnull=False)
-    open_to_all = Q(destination__down_since__isnull=True, due_at__lte=now)
-    probe = Q(destination__down_since__isnull=False, destination__probe_at__lte=now, state__in=PROBES)
-    rows = waiting.filter(open_to_all | probe, destination__paused=False)
+    rows = claimable()
     for destination_id in _by_urgency(rows):
         delivery = _claim_at(destination_id, rows.filter(destination_id=destination_id))
         if delivery is not None:
             return delivery
     return None
+
+
+def call_next() -> None:
+    """A place has become free: whatever waited for it need not wait for the sweep."""
+    pk = claimable().order_by("urgency", "due_at").values_list("pk", flat=True).first()
+    if pk is not None:
+        hints.nudge("delivery", pk)
+
+
+def claimable() -> "models.QuerySet[Delivery]":
+    """Deliveries that may be worked on now, if their destination takes one more."""
+    now = timezone.now()
+    open_to_all = Q(destination__down_since__isnull=True, due_at__lte=now)
+    probe = Q(destination__down_since__isnull=False, destination__probe_at__lte=now, state__in=PROBES)
+    rows = Delivery.objects.filter(Delivery.free(), state__in=sorted(DELIVERY_LEGS), due_at__isnull=False)
+    quiet = Q(destination__in=quiet_now(), urgency__gt=0, state__in=TO_BE_SENT)
+    return rows.filter(open_to_all | probe, destination__paused=False).exclude(quiet)
+
+
+def quiet_now() -> list[uuid.UUID]:
+    """Destinations in their quiet hours."""
+    now = timezone.now()
+    rows = Destination.objects.filter(quiet_from__isnull=False)
+    return [destination.pk for destination in rows if destination.is_quiet(now)]
 
 
 def _by_urgency(rows: "models.QuerySet[Delivery]") -> list[uuid.UUID]:
@@ -45,19 +66,19 @@ def _by_urgency(rows: "models.QuerySet[Delivery]") -> list[uuid.UUID]:
 
 def _claim_at(destination_id: uuid.UUID, rows: "models.QuerySet[Delivery]") -> Delivery | None:
     """Claims under the destination's row lock, so that its limit and its probes hold between workers."""
-    now = timezone.now()
     with transaction.atomic():
         destination = Destination.objects.select_for_update(skip_locked=True).filter(pk=destination_id).first()
         if destination is None or destination.paused:
             return None
-        running = Delivery.objects.filter(destination=destination, lease_until__gte=now).count()
-        if running >= destination.max_associations:
-            return None
-        if destination.down_since is not None and running:
+        taken = sharing.held(destination)
+        if taken >= destination.max_associations or (destination.down_since is not None and taken):
             return None
         delivery = Delivery.claim(rows.order_by("urgency", "due_at"))
-        if delivery is not None and destination.down_since is not None:
-            Destination.objects.filter(pk=destination.pk).update(probe_at=_next_probe())
+        if delivery is not None:
+            free = 1 if destination.down_since is not None else destination.max_associations - taken
+            delivery.write(associations=min(free, sharing.worth(delivery)))
+            if destination.down_since is not None:
+                Destination.objects.filter(pk=destination.pk).update(probe_at=_next_probe())
         return delivery
 
 

@@ -5,19 +5,21 @@ the next worker asks the PACS before it sends any of that again.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from relaypacs import metrics
 from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry, Upload
-from uploads.pacs.dimse import Item, Kind, Outcome
+from uploads.pacs.crew import AHEAD
+from uploads.pacs.outcomes import Kind, Outcome
+from uploads.pacs.store import Item
 from uploads.pipeline import settling
 from uploads.states import UploadState
 
-AHEAD = 32  # instances marked as being sent in one write
 FLUSH_SECONDS = 1.0
 
 ANSWERS = {
@@ -33,16 +35,29 @@ UNCERTAIN = (Answer.SENDING, Answer.UNKNOWN)
 TO_SEND = (Answer.UNSENT, Answer.RETRY)
 
 
-class Ledger:
-    """Writes down what happens to the items of one association, fenced by the delivery's lease."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One line to write: what the PACS said of one entry."""
 
-    def __init__(self, delivery: Delivery, items: Sequence[Item]) -> None:
+    pk: int
+    answer: Answer
+    status: int | None
+    comment: str
+
+
+class Ledger:
+    """Writes down what happens to the items of one sending, fenced by the delivery's lease."""
+
+    def __init__(self, delivery: Delivery, items: Sequence[Item], attempts: Mapping[int, int] | None = None) -> None:
+        """`attempts`: how often each entry was sent before."""
         self._delivery = delivery
+        self._attempts = attempts or {}
         self._keys = [item.key for item in items]
         self._place = {key: place for place, key in enumerate(self._keys)}
         self._marked: set[int] = set()
         self._done: set[int] = set()
-        self._answers: list[tuple[int, Outcome]] = []
+        self._answers: list[Answered] = []
+        self._final = False
         self._flushed_at = time.monotonic()
         self.pause: Outcome | None = None
 
@@ -54,14 +69,24 @@ class Ledger:
             self._mark([key for key in ahead if key not in self._done | self._marked])
 
     def on_outcome(self, item: Item, outcome: Outcome) -> None:
-        self._answers.append((item.key, outcome))
+        self._answers.append(self._answered(item.key, outcome))
         self._marked.discard(item.key)
         self._done.add(item.key)
+        self._final = self._final or outcome.kind in FINAL_KINDS
         metrics.instances_total.labels(kind=outcome.kind.name.lower()).inc()
         if outcome.kind is Kind.PAUSE:
             self.pause = outcome
         if len(self._answers) >= AHEAD or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self.flush()
+
+    def _answered(self, key: int, outcome: Outcome) -> Answered:
+        """A passing refusal that has passed too often is a refusal. "I have one of that name" says nothing of ours."""
+        answer = Answer.UNKNOWN if outcome.verify_first else ANSWERS[outcome.kind]
+        limit = outcome.max_attempts
+        if answer == Answer.RETRY and limit is not None and self._attempts.get(key, 0) + 1 >= limit:
+            answer = Answer.REFUSED
+        comment = outcome.comment.replace("\x00", "") or ("" if answer in KEPT else outcome.sentence)
+        return Answered(key, answer, outcome.status, comment[:400])
 
     def close(self) -> None:
         """Writes what is left; what was marked and never begun was not sent."""
@@ -83,16 +108,21 @@ class Ledger:
                 self._answers = []
         self._flushed_at = time.monotonic()
 
+    def last_words(self) -> None:
+        """The row is lost; what came in after that is kept where the upload was cancelled."""
+        if self._answers:
+            note_after_cancel(self._delivery, self._answers)
+            self._answers = []
+
     def _write(self) -> None:
         """Fenced. A worker that gets answers is no victim of the study, whatever happens to it later."""
         with transaction.atomic():
             self._delivery.guard()
             write_answers(self._answers)
-            if self._delivery.crashes and any(outcome.kind in FINAL_KINDS for _, outcome in self._answers):
+            if self._delivery.crashes and self._final:
                 self._delivery.write(crashes=0)
 
-    def _mark(self, keys: Iterable[int]) -> None:
-        keys = list(keys)
+    def _mark(self, keys: Sequence[int]) -> None:
         with transaction.atomic():
             self._delivery.guard()
             LedgerEntry.objects.filter(pk__in=keys).update(
@@ -101,42 +131,42 @@ class Ledger:
         self._marked.update(keys)
 
 
-def note_after_cancel(delivery: Delivery, answers: Sequence[tuple[int, Outcome]]) -> None:
+def note_after_cancel(delivery: Delivery, answers: Sequence[Answered]) -> None:
     """What the PACS answered while the upload was being cancelled: nobody sends again, and the receipt must say it."""
     with transaction.atomic():
         upload = Upload.objects.select_for_update().get(pk=delivery.upload_id)
         if upload.state != UploadState.CANCELLED:
             return
-        rows = LedgerEntry.objects.filter(pk__in=[key for key, _ in answers], answer=Answer.SENDING)
+        rows = LedgerEntry.objects.filter(pk__in=[one.pk for one in answers], answer=Answer.SENDING)
         open_still = set(rows.values_list("pk", flat=True))
-        write_answers([(key, outcome) for key, outcome in answers if key in open_still])
+        write_answers([one for one in answers if one.pk in open_still])
         settling.account(upload)
 
 
-def write_answers(answers: Sequence[tuple[int, Outcome]]) -> None:
-    """Keeps the PACS's answers. Call inside a transaction that guards the delivery."""
-    now = timezone.now()
-    rows = {row.pk: row for row in LedgerEntry.objects.filter(pk__in=[key for key, _ in answers])}
-    for key, outcome in answers:
-        row = rows[key]
-        row.answer = _answer(row, outcome)
-        row.status = outcome.status
-        comment = outcome.comment.replace("\x00", "") or ("" if row.answer in KEPT else outcome.sentence)
-        row.comment = comment[:400]
-        row.answered_at = now
-        row.stored_count += row.answer in KEPT
-    LedgerEntry.objects.bulk_update(
-        rows.values(), ["answer", "status", "comment", "answered_at", "stored_count"], batch_size=500
-    )
+WRITE = """
+    UPDATE uploads_ledgerentry AS entry
+    SET answer = said.answer, status = said.status, comment = said.comment, answered_at = %s,
+        stored_count = entry.stored_count + said.kept
+    FROM unnest(%s::bigint[], %s::text[], %s::integer[], %s::text[], %s::integer[])
+        AS said (id, answer, status, comment, kept)
+    WHERE entry.id = said.id
+"""
 
 
-def _answer(row: LedgerEntry, outcome: Outcome) -> Answer:
-    """A passing refusal that has passed too often is a refusal. "I have one of that name" says nothing of ours."""
-    answer = Answer.UNKNOWN if outcome.verify_first else ANSWERS[outcome.kind]
-    limit = outcome.max_attempts
-    if answer == Answer.RETRY and limit is not None and row.attempts >= limit:
-        return Answer.REFUSED
-    return answer
+def write_answers(answers: Sequence[Answered]) -> None:
+    """Keeps the PACS's answers, in one statement. Call inside a transaction that guards the delivery."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            WRITE,
+            [
+                timezone.now(),
+                [one.pk for one in answers],
+                [str(one.answer) for one in answers],
+                [one.status for one in answers],
+                [one.comment for one in answers],
+                [int(one.answer in KEPT) for one in answers],
+            ],
+        )
 
 
 def note_found(delivery: Delivery, found: Iterable[int]) -> None:

@@ -92,6 +92,7 @@ def relay() -> bool:
     leg = "verification" if delivery.state == DeliveryState.STORED else "delivery"
     with logs.about(upload=delivery.upload_id), Keeper(delivery) as keeper:
         _run_delivery(delivery, leg, keeper)
+    destinations.call_next()
     return True
 
 

@@ -4,13 +4,13 @@ import logging
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from uploads import hints
-from uploads.models import Delivery, LeaseLost, Receipt, Upload
-from uploads.pipeline import durability
-from uploads.states import DELIVERY_LEGS, UPLOAD_LEGS, UploadState
+from uploads.models import LeaseLost, Receipt, Upload
+from uploads.pipeline import destinations, durability
+from uploads.states import UPLOAD_LEGS, UploadState
 
 logger = logging.getLogger(__name__)
 
@@ -23,17 +23,9 @@ def sweep() -> dict[str, int]:
         "withdrawn": durability.withdraw_all_lost(),
         "expired": expire(),
         "uploads": _hint("upload", Upload.objects.filter(Upload.free_and_due(), state__in=sorted(UPLOAD_LEGS))),
-        "deliveries": _hint("delivery", _deliveries()),
+        "deliveries": _hint("delivery", destinations.claimable().order_by("urgency", "due_at")),
         "receipts": _hint("receipt", Receipt.objects.filter(Receipt.free_and_due())),
     }
-
-
-def _deliveries() -> "QuerySet[Delivery]":
-    now = timezone.now()
-    reachable = Q(destination__down_since__isnull=True, due_at__lte=now) | Q(destination__probe_at__lte=now)
-    return Delivery.objects.filter(
-        reachable, Delivery.free(), state__in=sorted(DELIVERY_LEGS), due_at__isnull=False, destination__paused=False
-    ).order_by("urgency", "due_at")
 
 
 def _hint(kind: hints.Kind, rows: "QuerySet[Any]") -> int:

@@ -1,18 +1,22 @@
-"""Last leg: the PACS is asked again, and must show that it has every instance. Its "stored" alone proves nothing."""
+"""Fifth leg: the PACS is asked what it has. Its "stored" alone proves nothing."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof
+from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof, ProofWanted
+from uploads.pacs import doors
 from uploads.pacs.address import AddressError
 from uploads.pacs.errors import FindUnsupported, PeerError
-from uploads.pipeline import destinations, settling
+from uploads.pipeline import addressing, asking, destinations, settling
 from uploads.pipeline.backoff import next_try
-from uploads.pipeline.delivery import Trouble, ask, peer_of
+from uploads.pipeline.delivery import Trouble
 from uploads.pipeline.keeper import Keeper
 from uploads.states import DeliveryState
 
@@ -23,25 +27,35 @@ QUESTIONS = 6  # a PACS may need a while to index what it stored; then what it d
 SENDS_AT_MOST = 3  # sends of an instance that the PACS took and did not keep
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the PACS has shown to have, and how. `firm`: what is missing is surely missing; no need to ask again."""
+
+    uids: set[str]
+    proof: Proof
+    detail: str
+    firm: bool = False
+
+
 def verify(delivery: Delivery, keeper: Keeper) -> None:
     """Moves to verified; or asks again later; or sends again what the PACS has not kept."""
-    entries = list(delivery.entries.select_related("instance").order_by("instance__file_index"))
+    entries = list(asking.entries_of(delivery).filter(answer__in=KEPT))
     try:
-        found = ask(delivery, peer_of(delivery), entries)
+        shown = _shown(delivery, entries)
     except FindUnsupported as error:
         # nothing to ask with: it stays stored, and page and receipt say that nothing proves it
-        _rest(delivery, Trouble(error.code, error.detail))
+        rest(delivery, Trouble(error.code, error.detail))
         return
     except (AddressError, PeerError) as error:
         _ask_later(delivery, Trouble(error.code, str(error)))
         return
     keeper.check()
     destinations.came_up(delivery.destination)
-    missing = [entry for entry in entries if entry.instance.sop_instance_uid not in found]
+    missing = [entry for entry in entries if entry.instance.sop_instance_uid not in shown.uids]
     _note_seen(delivery, entries, missing)
     if not missing:
-        _verified(delivery)
-    elif delivery.questions + 1 < QUESTIONS:
+        _verified(delivery, shown)
+    elif not shown.firm and delivery.questions + 1 < QUESTIONS:
         trouble = Trouble(
             "not_listed", f"The PACS lists {len(entries) - len(missing)} of {len(entries)} images so far."
         )
@@ -50,7 +64,16 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
         _send_again(delivery, missing, len(entries))
 
 
-def _note_seen(delivery: Delivery, entries: list[LedgerEntry], missing: list[LedgerEntry]) -> None:
+def _shown(delivery: Delivery, entries: Sequence[LedgerEntry]) -> Shown:
+    """The strongest proof that the destination offers and its administrator wants."""
+    if delivery.destination.proof_wanted == ProofWanted.NONE:
+        raise FindUnsupported("proof_not_wanted", "This destination is set up not to be asked what it has.")
+    way = doors.asked_by(addressing.asked_at(delivery.destination))
+    uids = asking.listed(delivery, entries)
+    return Shown(uids, Proof.QUERY, f"{way}: every image was asked for by its UID, and listed.")
+
+
+def _note_seen(delivery: Delivery, entries: Sequence[LedgerEntry], missing: Sequence[LedgerEntry]) -> None:
     absent = {entry.pk for entry in missing}
     seen = [entry.pk for entry in entries if entry.pk not in absent]
     with transaction.atomic():
@@ -59,15 +82,21 @@ def _note_seen(delivery: Delivery, entries: list[LedgerEntry], missing: list[Led
         LedgerEntry.objects.filter(pk__in=absent).update(verified_at=None)
 
 
-def _verified(delivery: Delivery) -> None:
+def _verified(delivery: Delivery, shown: Shown) -> None:
     with transaction.atomic():
         delivery.move(
-            D.VERIFIED, proof=Proof.QUERY, verified_at=timezone.now(), last_error_code="", last_error_detail=""
+            D.VERIFIED,
+            proof=shown.proof,
+            proof_detail=shown.detail[:400],
+            verified_at=timezone.now(),
+            last_error_code="",
+            last_error_detail="",
         )
         settling.settle(delivery.upload_id)
 
 
-def _rest(delivery: Delivery, trouble: Trouble) -> None:
+def rest(delivery: Delivery, trouble: Trouble) -> None:
+    """It stays stored: nothing more can be found out, and page and receipt say why nothing proves it."""
     delivery.write(
         due_at=None,
         lease_until=None,
@@ -78,6 +107,7 @@ def _rest(delivery: Delivery, trouble: Trouble) -> None:
 
 
 def _ask_later(delivery: Delivery, trouble: Trouble, *, questions: int | None = None) -> None:
+    until: datetime
     if questions is None:
         until = next_try(delivery.attempts)  # the PACS could not be asked; that says nothing about the study
     else:
@@ -86,7 +116,7 @@ def _ask_later(delivery: Delivery, trouble: Trouble, *, questions: int | None = 
     delivery.postpone(until, code=trouble.code[:40], detail=trouble.detail)
 
 
-def _send_again(delivery: Delivery, missing: list[LedgerEntry], total: int) -> None:
+def _send_again(delivery: Delivery, missing: Sequence[LedgerEntry], total: int) -> None:
     """What the PACS said it stored and does not have is sent again, a few times; then the study has failed there."""
     ids = [entry.pk for entry in missing]
     hopeless = [entry.pk for entry in missing if entry.attempts >= SENDS_AT_MOST]
