@@ -9,9 +9,11 @@ from uploads.pacs.errors import (
     PeerUnreachable,
 )
 from uploads.pacs.outcomes import Kind, Outcome, classify
+from uploads.pacs.rules import DEFAULT_RULES, Rules
 from uploads.pacs.store import Item, Source, SourceTruncated, store
 
 __all__ = [
+    "DEFAULT_RULES",
     "AssociationAborted",
     "AssociationRejected",
     "Deadlines",
@@ -21,6 +23,7 @@ __all__ = [
     "PeerError",
     "PeerTimeout",
     "PeerUnreachable",
+    "Rules",
     "Source",
     "SourceTruncated",
     "classify",

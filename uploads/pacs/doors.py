@@ -11,6 +11,7 @@ from uploads.pacs.deadlines import Deadlines
 from uploads.pacs.errors import FindUnsupported, PeerError
 from uploads.pacs.find import Found
 from uploads.pacs.outcomes import Kind, Outcome
+from uploads.pacs.rules import DEFAULT_RULES, Rules
 from uploads.pacs.store import Item
 
 DEFAULT_DEADLINES = Deadlines()
@@ -24,6 +25,7 @@ def store(
     on_outcome: Callable[[Item, Outcome], None],
     should_stop: Callable[[], bool],
     lanes: Callable[[], int],
+    rules: Rules = DEFAULT_RULES,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> None:
     """C-STORE or STOW-RS; the promises are those of `uploads.pacs.store.store`."""
@@ -36,6 +38,7 @@ def store(
         on_outcome=on_outcome,
         should_stop=should_stop,
         lanes=lanes,
+        rules=rules,
         deadlines=deadlines,
     )
 

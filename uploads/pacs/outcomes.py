@@ -23,6 +23,8 @@ class Kind(Enum):
     """The destination's configuration must be mended by a person first: pause the destination, keep the study."""
     UNKNOWN = "unknown"
     """Nobody knows whether it was stored: ask the destination, do not resend blindly."""
+    SKIPPED = "skipped"
+    """Not taken there, and its class may be left out there: the study goes on without it, with a note."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from uploads.pacs.association import Association, Message
 from uploads.pacs.crew import AHEAD, Crew, Lane
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import PeerError
-from uploads.pacs.outcomes import Outcome, classify, context_refused, odd_length, unanswered
+from uploads.pacs.outcomes import Outcome, odd_length, unanswered
+from uploads.pacs.rules import DEFAULT_RULES, Rules
 from uploads.pacs.stream import Buffer, Source, SourceTruncated
 
 DEFAULT_DEADLINES = Deadlines()
@@ -53,6 +54,7 @@ def store(
     deadlines: Deadlines = DEFAULT_DEADLINES,
     lanes: int | Callable[[], int] = 1,
     ahead: int = AHEAD,
+    rules: Rules = DEFAULT_RULES,
 ) -> None:
     """Send `items` to `peer`, each announced by `on_sending` before its first octet and ended by `on_outcome`.
 
@@ -61,7 +63,7 @@ def store(
     refused gets its outcome without being sent. Raises PeerError when no association can be had or all are lost
     before all is sent: items under way then have got an UNKNOWN outcome, later ones have got none. Raises OSError
     (SourceTruncated) when the pack cannot be read, with the same promise. `should_stop` is asked between instances.
-    PS3.4 Annex B, PS3.7 9.1.1.
+    `rules` are what the peer's answers mean. PS3.4 Annex B, PS3.7 9.1.1.
     """
     wanted = lanes if callable(lanes) else lambda: lanes
     for batch in _batches(items):
@@ -70,7 +72,7 @@ def store(
         pairs = list(dict.fromkeys(item.pair for item in batch))
         Crew(
             batch,
-            partial(_lane, peer, pairs, deadlines),
+            partial(_lane, peer, pairs, deadlines, rules),
             wanted=wanted,
             on_sending=on_sending,
             on_outcome=on_outcome,
@@ -79,12 +81,12 @@ def store(
         ).run()
 
 
-def _lane(peer: Peer, pairs: list[Pair], deadlines: Deadlines, lane: Lane[Item, Outcome]) -> None:
+def _lane(peer: Peer, pairs: list[Pair], deadlines: Deadlines, rules: Rules, lane: Lane[Item, Outcome]) -> None:
     """One association, and what goes over it."""
     proposals = [(sop_class, (syntax,)) for sop_class, syntax in pairs]
     with Association(peer, proposals, deadlines) as association:
         lane.connection = association
-        _Sender(association, pairs).send(lane)
+        _Sender(association, pairs, rules).send(lane)
 
 
 def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
@@ -100,8 +102,9 @@ def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
 class _Sender:
     """One association at work; holds its buffer and its message ids."""
 
-    def __init__(self, association: Association, pairs: list[Pair]) -> None:
+    def __init__(self, association: Association, pairs: list[Pair], rules: Rules) -> None:
         self._association = association
+        self._rules = rules
         self._answers = dict(zip(pairs, association.answers, strict=True))
         self._buffer = Buffer(association.fragment)
         self._message_id = 0
@@ -124,7 +127,7 @@ class _Sender:
         answer = self._answers[item.pair]
         if answer.result != 0 or answer.transfer_syntax != item.transfer_syntax_uid:
             # An acceptance with a syntax that was not offered would make the peer misread every octet.
-            return context_refused(item.sop_class_uid, item.transfer_syntax_uid, result=answer.result or 4)
+            return self._rules.context_refused(*item.pair, result=answer.result or 4)
         if self._odd(item) and item.transfer_syntax_uid != DEFLATED:
             return odd_length()
         return None
@@ -162,19 +165,20 @@ class _Sender:
             self._association.send([*before, *parts], deadline)
             before = []
         answer = self._association.answer(command.C_STORE_RSP, message_id=self._message_id, deadline=deadline)
-        return _judged(answer, item)
+        return _judged(answer, item, rules=self._rules)
 
 
-def _judged(answer: Message, item: Item) -> Outcome:
+def _judged(answer: Message, item: Item, *, rules: Rules) -> Outcome:
     named = command.text(answer.elements, command.AFFECTED_SOP_INSTANCE)
     if named and named != item.sop_instance_uid:
         return unanswered("answer_names_another_instance")
-    return replace(
-        classify(answer.status),
+    outcome = replace(
+        rules.classify(answer.status),
         comment=command.text(answer.elements, command.ERROR_COMMENT),
         error_id=command.number(answer.elements, command.ERROR_ID),
         offending=command.tags(answer.elements, command.OFFENDING_ELEMENT),
     )
+    return rules.skip(outcome, item.sop_class_uid) or outcome
 
 
 __all__ = ["Item", "Source", "SourceTruncated", "store"]
