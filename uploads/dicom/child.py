@@ -1,6 +1,6 @@
 """The process inside the fence: reads slices of one pack, answers with verdicts, and can do nothing else.
 
-Started as `python -m uploads.dicom.child FD MEMORY CPU_SECONDS` by `uploads.dicom.fence`, never by hand.
+Started as `python -m uploads.dicom.child FD MEMORY CPU_SECONDS ASKED` by `uploads.dicom.fence`, never by hand.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import Final
 
+from uploads.dicom.filled import from_argument
 from uploads.dicom.inspect import inspect
 from uploads.dicom.source import FileSlice
 from uploads.dicom.wire import MAX_LINE, result_to_line, slices_from_line
@@ -42,7 +43,8 @@ def allow_cpu(seconds: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    pack, memory, cpu_seconds = (int(argument) for argument in arguments)
+    pack, memory, cpu_seconds = (int(argument) for argument in arguments[:3])
+    asked = from_argument(arguments[3])
     confine(memory=memory)
     requests, results = sys.stdin.buffer, sys.stdout.buffer
     results.write(READY)
@@ -50,7 +52,7 @@ def main(arguments: list[str]) -> None:
     while line := requests.readline(MAX_LINE):
         for part in slices_from_line(line):
             allow_cpu(cpu_seconds)
-            found = inspect(FileSlice(pack, part.offset, part.size), name=part.name)
+            found = inspect(FileSlice(pack, part.offset, part.size), name=part.name, asked=asked)
             results.write(result_to_line(part.index, found))
             results.flush()
 

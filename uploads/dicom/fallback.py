@@ -6,6 +6,7 @@ value representation our walk does not know, which a later edition of the Standa
 
 import io
 import warnings
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pydicom import dcmread
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _DEFER_FROM = 64 * 1024
+_LONG = b"..."
+"""Stands for a value too long to be read."""
 _DELIMITERS = TEXT_VR_DELIMS | PN_DELIMS
 
 
@@ -70,14 +73,14 @@ class _SourceFile(io.RawIOBase):
         return len(data)
 
 
-def read(source: Source) -> Layout:
-    """What pydicom finds in a file, in the terms of our walk.
+def read(source: Source, *, besides: Collection[int] = ()) -> Layout:
+    """What pydicom finds in a file, in the terms of our walk; `besides` are further tags to keep.
 
     Raises:
         Unfit: `truncated`, pydicom does not reach the end either; `bomb`, it ran out of memory or stack.
     """
     try:
-        return _read(source)
+        return _read(source, WANTED.union(besides))
     except (MemoryError, RecursionError) as error:
         raise Unfit("bomb", "Reading the file takes more memory than any real file needs.") from error
     except (Unfit, OSError):
@@ -86,19 +89,19 @@ def read(source: Source) -> Layout:
         raise Unfit("truncated", "The data set cannot be read to its end.") from error
 
 
-def _read(source: Source) -> Layout:
+def _read(source: Source, wanted: frozenset[int]) -> Layout:
     layout = Layout()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset = dcmread(io.BufferedReader(_SourceFile(source)), defer_size=_DEFER_FROM)
     for tag, element in dataset.items():
-        _note(layout, tag, element)
+        _note(layout, tag, element, wanted=wanted)
     if layout.end != source.size:
         raise Unfit("truncated", "The last element does not end where the file ends.")
     return layout
 
 
-def _note(layout: Layout, tag: BaseTag, element: object) -> None:
+def _note(layout: Layout, tag: BaseTag, element: object, *, wanted: frozenset[int]) -> None:
     """Only raw elements tell where they stood; sequences of undefined length are converted on reading."""
     if not isinstance(element, RawDataElement):
         return
@@ -107,5 +110,5 @@ def _note(layout: Layout, tag: BaseTag, element: object) -> None:
     layout.end = max(layout.end, element.value_tell + element.length)
     if tag in PIXEL_TAGS:
         layout.pixels[int(tag)] = element.length
-    elif tag in WANTED:
-        layout.values[int(tag)] = element.value or b""
+    elif tag in wanted:
+        layout.values[int(tag)] = element.value or (_LONG if element.length else b"")

@@ -13,6 +13,7 @@ from typing import Final
 
 from uploads.dicom.child import READY
 from uploads.dicom.codes import SENTENCES
+from uploads.dicom.filled import Asked, to_argument
 from uploads.dicom.inspect import Inspection
 from uploads.dicom.wire import MAX_LINE, Garbled, Slice, result_from_line, slices_to_line
 
@@ -56,11 +57,15 @@ class _Lost(Exception):
 class _Child:
     """One running child over one open pack."""
 
-    def __init__(self, pack: int, limits: Limits) -> None:
+    def __init__(self, pack: int, limits: Limits, asked: Sequence[Asked]) -> None:
         self._limits = limits
+        self._asked = asked
         self._received = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "uploads.dicom.child", str(pack), str(limits.memory), str(limits.cpu_seconds)],
+            [
+                *(sys.executable, "-m", "uploads.dicom.child"),
+                *(str(pack), str(limits.memory), str(limits.cpu_seconds), to_argument(asked)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a traceback could quote patient data
@@ -87,7 +92,7 @@ class _Child:
 
     def answer(self, expected: Slice) -> Inspection:
         try:
-            return result_from_line(self._line(self._limits.wall_seconds), expected=expected)
+            return result_from_line(self._line(self._limits.wall_seconds), expected=expected, asked=self._asked)
         except Garbled as error:
             raise _Lost from error
 
@@ -124,7 +129,7 @@ class _Child:
 
 
 def inspect_fenced(
-    path: Path, slices: Sequence[Slice], *, limits: Limits | None = None
+    path: Path, slices: Sequence[Slice], *, limits: Limits | None = None, asked: Sequence[Asked] = ()
 ) -> Iterator[tuple[int, Inspection]]:
     """Inspect files inside a pack, one result after the other, in order, as they are made.
 
@@ -135,13 +140,14 @@ def inspect_fenced(
         path: the pack.
         slices: the files in it; their names are looked at, never opened.
         limits: of the child; the defaults are for the product.
+        asked: elements of which it is to be told whether they are filled.
 
     Raises:
         OSError: the pack cannot be opened, or (FenceFailed) no child could be started.
     """
     pack = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield from _Pass(pack, limits or Limits()).run(slices)
+        yield from _Pass(pack, limits or Limits(), asked).run(slices)
     finally:
         os.close(pack)
 
@@ -149,16 +155,17 @@ def inspect_fenced(
 class _Pass:
     """One pass over a pack, through as many children as it takes."""
 
-    def __init__(self, pack: int, limits: Limits) -> None:
+    def __init__(self, pack: int, limits: Limits, asked: Sequence[Asked]) -> None:
         self._pack = pack
         self._limits = limits
+        self._asked = asked
         self._second_chances = _PATIENT_ENOUGH
 
     def run(self, slices: Sequence[Slice]) -> Iterator[tuple[int, Inspection]]:
         done = 0
         suspect = -1
         while done < len(slices):
-            child = _Child(self._pack, self._limits)
+            child = _Child(self._pack, self._limits, self._asked)
             try:
                 for part, found in _converse(child, slices, done):
                     yield part.index, found

@@ -110,7 +110,7 @@ def build(found: Mapping[int, bytes], *, transfer_syntax_uid: str, big_endian: b
     get = found.get
     texts = decoder.texts([get(tag, b"") for tag in _TEXT_TAGS])
     texts[_NAME] = texts[_NAME].rstrip("=")  # component groups that are empty are often written all the same
-    burned_in = get(BURNED_IN, b"").strip(b" \0")
+    burned_in = get(BURNED_IN, b"").strip(b" \0").upper()
     return _make(
         *texts,
         transfer_syntax_uid,

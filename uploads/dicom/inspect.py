@@ -1,6 +1,7 @@
 """The verdict on one file: an instance fit to relay, something to leave out, or something to refuse."""
 
 import importlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Literal, Protocol, cast
@@ -9,6 +10,7 @@ from uploads.dicom import header as headers
 from uploads.dicom import sniff
 from uploads.dicom.codes import EFFECTS, SENTENCES, Unfit
 from uploads.dicom.deflate import Inflated
+from uploads.dicom.filled import Asked, missing
 from uploads.dicom.header import Header
 from uploads.dicom.meta import Meta, is_part10, read_meta
 from uploads.dicom.pixels import check_pixels
@@ -26,7 +28,8 @@ class Inspection:
 
     `code` is None for an instance fit to relay; `detail` says what was found, without patient data. `header` is there
     wherever one could be read, also for a refused file. The data set, as it goes over the wire, is `dataset_size`
-    bytes from `dataset_offset`, counted from the start of the file; both are 0 where there is none.
+    bytes from `dataset_offset`, counted from the start of the file; both are 0 where there is none. `missing` are
+    tags of those asked for that it has not filled, in ascending order.
     """
 
     verdict: Outcome
@@ -35,18 +38,20 @@ class Inspection:
     header: Header | None
     dataset_offset: int
     dataset_size: int
+    missing: tuple[int, ...] = ()
 
 
 class SecondReader(Protocol):
     """`uploads.dicom.fallback`, as far as data sets go."""
 
-    def read(self, source: Source) -> Layout: ...
+    def read(self, source: Source, *, besides: Collection[int]) -> Layout: ...
 
 
 @dataclass(slots=True)
 class _Reading:
-    """How far one reading came, so that a refusal can still show whose file it was."""
+    """How far one reading came, so that a refusal can still show whose file it was; `asked`, what to look for."""
 
+    asked: tuple[Asked, ...] = ()
     meta: Meta | None = None
     header: Header | None = None
 
@@ -55,12 +60,13 @@ _UID_KEYWORDS: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Se
 _uids_of: Final = attrgetter("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid")
 
 
-def inspect(source: Source, *, name: str) -> Inspection:
+def inspect(source: Source, *, name: str, asked: tuple[Asked, ...] = ()) -> Inspection:
     """Judge one file by its structure, without reading a pixel.
 
     Args:
         source: the file's bytes, wherever they lie.
         name: the file's name at the clinic, for what only a name can tell.
+        asked: elements of which it is to be told whether they are filled.
 
     Raises:
         OSError: the bytes could not be read.
@@ -70,7 +76,7 @@ def inspect(source: Source, *, name: str) -> Inspection:
     window = Window(source)
     if not is_part10(window):
         return _judge_unmarked(window, name=name)
-    reading = _Reading()
+    reading = _Reading(asked)
     try:
         return _judge(window, reading)
     except Unfit as unfit:
@@ -92,7 +98,8 @@ def _judge(window: Window, reading: _Reading) -> Inspection:
         header = reading.header = _header(layout, meta.transfer_syntax_uid, syntax)
     _check_identifiers(header, meta)
     check_pixels(header, layout, syntax=syntax)
-    return Inspection("dicom", None, "", header, meta.dataset_offset, window.size - meta.dataset_offset)
+    lacks = missing(layout.values, reading.asked)
+    return Inspection("dicom", None, "", header, meta.dataset_offset, window.size - meta.dataset_offset, lacks)
 
 
 def _walk(window: Window, meta: Meta, *, reading: _Reading, syntax: Syntax) -> Layout:
@@ -101,7 +108,8 @@ def _walk(window: Window, meta: Meta, *, reading: _Reading, syntax: Syntax) -> L
     if syntax.deflated:
         window, start = Window(Inflated(source, start)), 0
     _check_encoding(window, start, syntax=syntax)
-    walk = Walk(window, implicit=syntax.implicit, big_endian=syntax.big_endian)
+    besides = [one.tag for one in reading.asked]
+    walk = Walk(window, implicit=syntax.implicit, big_endian=syntax.big_endian, besides=besides)
     try:
         return walk.run(start, window.size)
     except Unfit:
@@ -111,7 +119,7 @@ def _walk(window: Window, meta: Meta, *, reading: _Reading, syntax: Syntax) -> L
         reading.header = _header(walk.layout, meta.transfer_syntax_uid, syntax)
         if syntax.deflated:
             raise Unfit("meta_mismatch", "The compressed data set holds elements of an unknown kind.") from None
-        layout = cast(SecondReader, importlib.import_module("uploads.dicom.fallback")).read(source)
+        layout = cast(SecondReader, importlib.import_module("uploads.dicom.fallback")).read(source, besides=besides)
         reading.header = _header(layout, meta.transfer_syntax_uid, syntax)
         return layout
 

@@ -1,7 +1,7 @@
 """The structural walk of a data set: every length is followed to the end, no pixel is read (domain rule S9)."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,10 +70,17 @@ class Walk:
         implicit: implicit VR as the transfer syntax says.
         big_endian: byte order as the transfer syntax says.
         marked: tags of the top level whose values are kept, from `as_written`; those of a Header where None.
+        besides: further tags of the top level, of which it is kept how they begin; they never decide on the file.
     """
 
     def __init__(
-        self, window: Window, *, implicit: bool = False, big_endian: bool = False, marked: dict[int, int] | None = None
+        self,
+        window: Window,
+        *,
+        implicit: bool = False,
+        big_endian: bool = False,
+        marked: dict[int, int] | None = None,
+        besides: Collection[int] = (),
     ) -> None:
         self._window = window
         self._big_endian = big_endian
@@ -82,6 +89,9 @@ class Walk:
         self._implicit = implicit
         self._delimiters = _DELIMITERS[big_endian]
         self._marked = _MARKED[big_endian] if marked is None else marked
+        self._besides = frozenset(besides) - _ORDINARY
+        if self._besides:
+            self._marked = self._marked | as_written(self._besides, big_endian=big_endian)
         self._item_mark = b"\xff\xfe\xe0\x00" if big_endian else b"\xfe\xff\x00\xe0"
         self._elements = 0
         self._items = 0
@@ -208,6 +218,9 @@ class Walk:
         """Note a value of the top level, or the length of pixel data."""
         if position + length > self._window.size:
             raise Unfit("truncated", f"Element {_name(tag)} claims more bytes than the file has.")
+        if tag in self._besides:
+            self.layout.values.setdefault(tag, self._window.read(position, min(length, MAX_VALUE)))
+            return
         if tag in self.layout.values or tag in self.layout.pixels:
             raise Unfit("meta_mismatch", f"Element {_name(tag)} stands in the file twice.")
         if tag in PIXEL_TAGS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from uploads.dicom.codes import EFFECTS
+from uploads.dicom.filled import Asked
 from uploads.dicom.header import FIELDS, Header, values_of
 from uploads.dicom.inspect import Inspection, Outcome
 
@@ -42,24 +43,35 @@ def slices_from_line(line: bytes) -> list[Slice]:
 
 def result_to_line(index: int, found: Inspection) -> bytes:
     header = values_of(found.header) if found.header else None
-    row = (index, found.verdict, found.code, found.detail, found.dataset_offset, found.dataset_size, header)
+    span = (found.dataset_offset, found.dataset_size)
+    row = (index, found.verdict, found.code, found.detail, *span, header, found.missing)
     return json.dumps(row).encode("ascii") + b"\n"
 
 
-def result_from_line(line: bytes, *, expected: Slice) -> Inspection:
+def result_from_line(line: bytes, *, expected: Slice, asked: Sequence[Asked] = ()) -> Inspection:
     """The result for `expected`, believed only where every part of it is of the right kind.
 
     Raises:
         Garbled: it is not.
     """
     try:
-        index, verdict, code, detail, offset, size, values = cast(list[Any], json.loads(line))
+        index, verdict, code, detail, offset, size, values, lacks = cast(list[Any], json.loads(line))
     except (ValueError, TypeError, RecursionError) as error:
         raise Garbled from error
     fits = index == expected.index and isinstance(detail, str) and _is_verdict(verdict, code)
     if not fits or not _is_range(offset, size, expected.size):
         raise Garbled
-    return Inspection(cast(Outcome, verdict), code, detail, _header(values, needed=verdict == "dicom"), offset, size)
+    header = _header(values, needed=verdict == "dicom")
+    return Inspection(cast(Outcome, verdict), code, detail, header, offset, size, _missing(lacks, asked))
+
+
+def _missing(lacks: object, asked: Sequence[Asked]) -> tuple[int, ...]:
+    if not isinstance(lacks, list) or any(type(tag) is not int for tag in lacks):
+        raise Garbled
+    found = tuple(one.tag for one in asked if one.tag in lacks)
+    if list(found) != lacks:
+        raise Garbled
+    return found
 
 
 def _is_verdict(verdict: object, code: object) -> bool:

@@ -68,6 +68,15 @@ class Instance(models.Model):
     dataset_offset = models.BigIntegerField(help_text="Bytes from the start of the pack.")
     dataset_size = models.BigIntegerField()
     dataset_sha256 = models.CharField(max_length=64)
+    burned_in = models.BooleanField(
+        default=False, db_default=False, help_text="A name may stand in its pixels (rule S13)."
+    )
+    missing_tags = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        blank=True,
+        help_text="Keywords that some destination required when it was checked, and that it has not filled (rule S14).",
+    )
 
     class Meta:
         constraints = [

@@ -12,12 +12,14 @@ from django.conf import settings
 from django.db import transaction
 
 from relaypacs.errors import Rejected
+from uploads.dicom import required
+from uploads.dicom.burned_in import burned_in_candidate
 from uploads.dicom.codes import SENTENCES
 from uploads.dicom.fence import Limits, Slice, inspect_fenced
 from uploads.dicom.header import Header
 from uploads.dicom.inspect import Inspection
 from uploads.dicom.study import Found, Verdict, judge
-from uploads.models import FileStatus, Hold, Instance, Study, Upload, UploadFile
+from uploads.models import Destination, FileStatus, Hold, Instance, Study, Upload, UploadFile
 from uploads.pipeline import dispatch, questions, settling
 from uploads.pipeline.assembly import dataset_digest
 from uploads.pipeline.keeper import Keeper
@@ -73,9 +75,11 @@ def _look(upload: Upload, keeper: Keeper) -> list[Looked]:
     files = {file.index: file for file in upload.files.exclude(status__in=NOT_LOOKED_AT).order_by("index")}
     slices = [Slice(f.index, f.offset, f.size, f.name) for f in files.values() if f.problem_code != "digest_mismatch"]
     pack = pack_of(upload.pk)
+    limits = Limits(memory=settings.INSPECT_MEMORY_BYTES)
+    asked = required.asked_for(Destination.objects.values_list("required_tags", flat=True))
     looked = []
     with pack.open() as fd:
-        for index, inspection in inspect_fenced(pack.path, slices, limits=Limits(memory=settings.INSPECT_MEMORY_BYTES)):
+        for index, inspection in inspect_fenced(pack.path, slices, limits=limits, asked=asked):
             keeper.check()
             looked.append(Looked(_noted(files[index], inspection, fd), inspection))
     return looked
@@ -175,4 +179,6 @@ def _instance(study: Study, one: Looked) -> Instance:
         dataset_offset=one.file.offset + one.inspection.dataset_offset,
         dataset_size=one.inspection.dataset_size,
         dataset_sha256=one.file.dataset_sha256,
+        burned_in=burned_in_candidate(header),
+        missing_tags=required.keywords_of(one.inspection.missing),
     )
