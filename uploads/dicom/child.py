@@ -20,12 +20,12 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
 
-def confine(*, memory: int) -> None:
-    """Give up what reading needs not: memory beyond `memory` bytes, written files, core dumps, new privileges.
+def confine(*, memory: int, written: int = 0) -> None:
+    """Give up what reading needs not: memory beyond `memory` bytes, files beyond `written`, core dumps, privileges.
 
     The limits are set here and not between fork and exec, so that the fence may be used from threads.
     """
-    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
+    limits = {resource.RLIMIT_FSIZE: written, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: _OPEN_FILES}
     if sys.platform == "linux":  # elsewhere there is no prctl, and address space cannot be limited
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

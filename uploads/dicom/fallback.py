@@ -7,7 +7,6 @@ value representation our walk does not know, which a later edition of the Standa
 import io
 import warnings
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from pydicom import dcmread
 from pydicom.charset import convert_encodings, decode_bytes
@@ -17,11 +16,8 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from uploads.dicom.codes import Unfit
 from uploads.dicom.header import PIXEL_TAGS, WANTED
-from uploads.dicom.source import Source
+from uploads.dicom.source import Source, SourceFile
 from uploads.dicom.walk import Layout
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 _DEFER_FROM = 64 * 1024
 _LONG = b"..."
@@ -39,38 +35,6 @@ def decode(raw: bytes, charset: bytes) -> tuple[str, bool]:
         except (LookupError, ValueError):
             return raw.decode("latin_1"), True
     return text, bool(doubts) or "\ufffd" in text
-
-
-class _SourceFile(io.RawIOBase):
-    """A Source as the file object that pydicom asks for, without a name it could open."""
-
-    name = ""
-
-    def __init__(self, source: Source) -> None:
-        super().__init__()
-        self._source = source
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: "Buffer") -> int:
-        with memoryview(buffer) as view:
-            data = self._source.pread(len(view), self._position)
-            view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def read(source: Source, *, besides: Collection[int] = ()) -> Layout:
@@ -93,7 +57,7 @@ def _read(source: Source, wanted: frozenset[int]) -> Layout:
     layout = Layout()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        dataset = dcmread(io.BufferedReader(_SourceFile(source)), defer_size=_DEFER_FROM)
+        dataset = dcmread(io.BufferedReader(SourceFile(source)), defer_size=_DEFER_FROM)
     for tag, element in dataset.items():
         _note(layout, tag, element, wanted=wanted)
     if layout.end != source.size:

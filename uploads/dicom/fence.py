@@ -1,36 +1,25 @@
 """Inspection of foreign bytes in a child process that may fail, hang or be taken over without harm to us."""
 
 import os
-import select
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from uploads.dicom.child import READY
 from uploads.dicom.codes import SENTENCES
+from uploads.dicom.confined import Confined, FenceFailed, Lost
 from uploads.dicom.filled import Asked, to_argument
 from uploads.dicom.inspect import Inspection
-from uploads.dicom.wire import MAX_LINE, Garbled, Slice, result_from_line, slices_to_line
+from uploads.dicom.wire import Garbled, Slice, result_from_line, slices_to_line
 
 __all__ = ["FenceFailed", "Limits", "Slice", "inspect_fenced"]
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
 _BATCH: Final = 64
 _BATCH_BYTES: Final = 32 * 1024
 """Less than a pipe holds, so that writing to a child that does not read never blocks."""
-_READ: Final = 64 * 1024
 _PATIENT_ENOUGH: Final = 3
 """So many files may be given a second chance in one pass: an innocent child can be killed from outside, and a disk
 can stall, but a hand-in of bombs must not take twice its time."""
-
-
-class FenceFailed(OSError):
-    """The child could not be started: nothing is known of the files, and trying again later makes sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,82 +39,26 @@ class Limits:
     start_seconds: float = 60.0
 
 
-class _Lost(Exception):
-    """The child died, hung or talked nonsense."""
-
-
 class _Child:
     """One running child over one open pack."""
 
     def __init__(self, pack: int, limits: Limits, asked: Sequence[Asked]) -> None:
         self._limits = limits
         self._asked = asked
-        self._received = b""
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "uploads.dicom.child"),
-                *(str(pack), str(limits.memory), str(limits.cpu_seconds), to_argument(asked)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a traceback could quote patient data
-            pass_fds=(pack,),
-            start_new_session=True,
-            cwd=_ROOT,
-            env=_environment(),
-            bufsize=0,
-        )
-        try:
-            if self._line(limits.start_seconds) + b"\n" != READY:
-                raise _Lost
-        except _Lost as lost:
-            self.end()
-            raise FenceFailed("The process that reads uploaded files could not be started.") from lost
+        arguments = (str(pack), str(limits.memory), str(limits.cpu_seconds), to_argument(asked))
+        self._process = Confined("uploads.dicom.child", arguments, pass_fds=(pack,), start_seconds=limits.start_seconds)
 
     def ask(self, slices: Sequence[Slice]) -> None:
-        stdin = self._process.stdin
-        try:
-            if stdin is not None:
-                stdin.write(slices_to_line(slices))
-        except BrokenPipeError as error:
-            raise _Lost from error
+        self._process.tell(slices_to_line(slices))
 
     def answer(self, expected: Slice) -> Inspection:
         try:
-            return result_from_line(self._line(self._limits.wall_seconds), expected=expected, asked=self._asked)
+            return result_from_line(self._process.line(self._limits.wall_seconds), expected=expected, asked=self._asked)
         except Garbled as error:
-            raise _Lost from error
-
-    def _line(self, seconds: float) -> bytes:
-        deadline = time.monotonic() + seconds
-        while b"\n" not in self._received:
-            if len(self._received) > MAX_LINE:
-                raise _Lost
-            self._receive(deadline - time.monotonic())
-        line, _, self._received = self._received.partition(b"\n")
-        return line
-
-    def _receive(self, seconds: float) -> None:
-        stdout = self._process.stdout
-        poll = select.poll()
-        if stdout is None or seconds <= 0:
-            raise _Lost
-        poll.register(stdout, select.POLLIN)
-        data = os.read(stdout.fileno(), _READ) if poll.poll(seconds * 1000) else b""
-        if not data:
-            raise _Lost
-        self._received += data
+            raise Lost from error
 
     def end(self) -> None:
-        """Kill the child and whatever it may have started."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it is gone already, which is what was wanted
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._process.end()
 
 
 def inspect_fenced(
@@ -170,7 +103,7 @@ class _Pass:
                 for part, found in _converse(child, slices, done):
                     yield part.index, found
                     done += 1
-            except _Lost:
+            except Lost:
                 if suspect == done or not self._spare():
                     yield slices[done].index, _harmful()
                     done += 1
@@ -199,14 +132,6 @@ def _batch(slices: Sequence[Slice], start: int) -> list[Slice]:
     while len(batch) > 1 and len(slices_to_line(batch)) > _BATCH_BYTES:
         batch = batch[: len(batch) // 2]
     return batch
-
-
-def _environment() -> dict[str, str]:
-    """What Python needs to start, and nothing else: the child has no business with our secrets."""
-    kept = {
-        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ
-    }
-    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _harmful() -> Inspection:

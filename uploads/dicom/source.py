@@ -1,7 +1,11 @@
 """Where an instance's bytes are read from: a slice of a pack, or bytes at hand; never copied to disk."""
 
+import io
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Source(Protocol):
@@ -45,3 +49,35 @@ class BytesSource:
 
     def pread(self, length: int, offset: int) -> bytes:
         return self._data[offset : offset + length]
+
+
+class SourceFile(io.RawIOBase):
+    """A Source as the file object that pydicom asks for, without a name it could open."""
+
+    name = ""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: "Buffer") -> int:
+        with memoryview(buffer) as view:
+            data = self._source.pread(len(view), self._position)
+            view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
