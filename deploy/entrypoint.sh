@@ -18,7 +18,7 @@ case $part in
   worker)
     # QUIT lets Celery finish what it can within its soft time; after a plain TERM it would wait for long deliveries.
     export REMAP_SIGTERM=SIGQUIT
-    exec python -m celery -A relaypacs worker --pool prefork -Q "${1:-interactive,delivery,rendering,maintenance}" \
+    exec python -m celery -A relaypacs worker --pool prefork -Q "${1:-interactive,early,delivery,rendering,maintenance}" \
       -c "${WORKER_CONCURRENCY:-4}" --loglevel "${LOG_LEVEL:-INFO}" --without-gossip --without-mingle
     ;;
   beat)

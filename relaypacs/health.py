@@ -90,7 +90,7 @@ def _broker() -> bool:
 
 def _workers() -> bool:
     """Every queue has a worker that said so lately."""
-    wanted = {"interactive", "delivery", "rendering", "maintenance"}
+    wanted = {"interactive", "early", "delivery", "rendering", "maintenance"}
     keys: Any = _redis().scan_iter(match=f"{WORKERS_KEY}*", count=1000)
     return wanted <= {key.decode().split(":")[2] for key in keys}
 

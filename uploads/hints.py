@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 _quiet_until: dict[str, float] = {}
 
-Kind = Literal["upload", "delivery", "receipt"]
+Kind = Literal["upload", "early", "delivery", "receipt"]
 TASKS: dict[Kind, tuple[str, str]] = {
     "upload": ("uploads.tasks.advance", "interactive"),
+    "early": ("uploads.tasks.accompany", "early"),
     "delivery": ("uploads.tasks.deliver", "delivery"),
     "receipt": ("uploads.tasks.render", "rendering"),
 }

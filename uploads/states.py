@@ -66,6 +66,8 @@ DELIVERY_LEGS = frozenset({D.PENDING, D.SENDING, D.WAITING, D.STORED})
 # While any required delivery is in one of these the upload is `delivering`.
 UNDECIDED = frozenset({D.PENDING, D.SENDING, D.WAITING, D.PAUSED})
 UNDELIVERED = UNDECIDED | {D.PARTIAL, D.REFUSED}
+# Before these have passed nothing is sent, but to a destination that takes images while they are received.
+UNDISPATCHED = frozenset({U.RECEIVING, U.ASSEMBLING, U.VALIDATING, U.HELD})
 FINAL = frozenset({U.VERIFIED, U.REJECTED, U.CANCELLED, U.EXPIRED})
 CANCELLABLE = frozenset({U.RECEIVING, U.ASSEMBLING, U.VALIDATING, U.HELD, U.DELIVERING, U.FAILED})
 

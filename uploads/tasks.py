@@ -28,6 +28,12 @@ def advance(upload_id: str) -> None:
     legs.advance()
 
 
+@shared_task(queue="early")
+def accompany(upload_id: str) -> None:
+    """Relays while receiving."""
+    legs.accompany()
+
+
 @shared_task(queue="delivery")
 def deliver(delivery_id: str) -> None:
     """Sends or verifies."""

@@ -28,7 +28,7 @@ WARM = [  # what the roles need, imported once and in this order: the first sets
     "kombu.transport.redis",
 ]
 # Queue and processes. Work that clinics wait for has two, so that one long study does not hold up the next.
-QUEUES = {"interactive": 2, "delivery": 2, "rendering": 1, "maintenance": 1}
+QUEUES = {"interactive": 2, "early": 1, "delivery": 2, "rendering": 1, "maintenance": 1}
 WEB_WORKERS = 2
 WEB_SECONDS = 5  # what open requests get at a stop before granian ends its workers
 WEB_RESPAWN_SECONDS = 0.5  # pause before granian replaces a worker process that fell

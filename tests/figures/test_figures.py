@@ -20,7 +20,7 @@ from tests.stack import stack
 
 pytestmark = pytest.mark.bench
 
-SERVING = ("web", "worker-interactive", "worker-delivery", "worker-rendering", "worker-maintenance")
+SERVING = ("web", "worker-interactive", "worker-early", "worker-delivery", "worker-rendering", "worker-maintenance")
 KEEPING = ("postgres", "redis-server")
 MB = 1_000_000
 SMALL = 4  # whether their short-lived children meet is chance: the most that any of them took counts

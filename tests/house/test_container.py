@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 PARTS = [
     ([], "-m granian --interface asgi", "relaypacs.asgi:application"),
     (["web"], "--host 0.0.0.0 --port 8000 --workers 2", "relaypacs.asgi:application"),
-    (["worker"], "-m celery -A relaypacs worker", "-Q interactive,delivery,rendering,maintenance"),
+    (["worker"], "-m celery -A relaypacs worker", "-Q interactive,early,delivery,rendering,maintenance"),
     (["worker", "delivery"], "-m celery -A relaypacs worker", "-Q delivery "),
     (["beat"], "-m celery -A relaypacs beat", "--schedule /tmp/beat-schedule"),
     (["migrate"], "manage.py migrate", "--noinput"),

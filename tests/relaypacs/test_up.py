@@ -17,7 +17,16 @@ from tests.stack import READY, Stack, prepare, stack
 
 pytestmark = pytest.mark.integration
 
-NAMES = {"web", "beat", "demo-pacs", "worker-interactive", "worker-delivery", "worker-rendering", "worker-maintenance"}
+NAMES = {
+    "web",
+    "beat",
+    "demo-pacs",
+    "worker-interactive",
+    "worker-early",
+    "worker-delivery",
+    "worker-rendering",
+    "worker-maintenance",
+}
 # Another user that may pass, not write: the interpreter of this machine may lie under /root.
 AS_NOBODY = (
     "setpriv",

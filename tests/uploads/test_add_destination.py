@@ -50,7 +50,7 @@ def test_it_says_what_still_stops_it() -> None:
 @pytest.mark.parametrize(
     ("name", "url", "sentence"),
     [
-        ("main", "pacs.example", "does not begin with dicom://"),
+        ("main", "pacs.example", "begins with none of dicom"),
         ("main", "dicom://pacs.example:104", "AE title of the PACS is missing"),
         ("", URL, "blank"),
         ("x" * 121, URL, "at most 120"),

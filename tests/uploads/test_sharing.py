@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.models import Role, User
+from accounts.models import Role
 from tests import factories
 from tests.handin import HandIn, work
 from tests.scripted import scripted_scp

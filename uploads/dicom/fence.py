@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from uploads.dicom.codes import SENTENCES
 from uploads.dicom.confined import Confined, FenceFailed, Lost
@@ -12,7 +12,7 @@ from uploads.dicom.filled import Asked, to_argument
 from uploads.dicom.inspect import Inspection
 from uploads.dicom.wire import Garbled, Slice, result_from_line, slices_to_line
 
-__all__ = ["FenceFailed", "Limits", "Slice", "inspect_fenced"]
+__all__ = ["FenceFailed", "Inspector", "Limits", "Slice", "inspect_fenced"]
 
 _BATCH: Final = 64
 _BATCH_BYTES: Final = 32 * 1024
@@ -78,39 +78,57 @@ def inspect_fenced(
     Raises:
         OSError: the pack cannot be opened, or (FenceFailed) no child could be started.
     """
-    pack = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield from _Pass(pack, limits or Limits(), asked).run(slices)
-    finally:
-        os.close(pack)
+    with Inspector(path, limits, asked) as inspector:
+        yield from inspector.inspect(slices)
 
 
-class _Pass:
-    """One pass over a pack, through as many children as it takes."""
+class Inspector:
+    """The fence around one pack, for several passes: a child that has behaved is kept for the next one."""
 
-    def __init__(self, pack: int, limits: Limits, asked: Sequence[Asked]) -> None:
-        self._pack = pack
-        self._limits = limits
+    def __init__(self, path: Path, limits: Limits | None = None, asked: Sequence[Asked] = ()) -> None:
+        self._path = path
+        self._limits = limits or Limits()
         self._asked = asked
         self._second_chances = _PATIENT_ENOUGH
+        self._child: _Child | None = None
 
-    def run(self, slices: Sequence[Slice]) -> Iterator[tuple[int, Inspection]]:
+    def __enter__(self) -> Self:
+        self._pack = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end_child()
+        os.close(self._pack)
+
+    def inspect(self, slices: Sequence[Slice]) -> Iterator[tuple[int, Inspection]]:
+        """As `inspect_fenced`; a pass that is not run to its end costs the child."""
         done = 0
         suspect = -1
-        while done < len(slices):
-            child = _Child(self._pack, self._limits, self._asked)
-            try:
-                for part, found in _converse(child, slices, done):
-                    yield part.index, found
-                    done += 1
-            except Lost:
-                if suspect == done or not self._spare():
-                    yield slices[done].index, _harmful()
-                    done += 1
-                else:
-                    suspect = done
-            finally:
-                child.end()
+        try:
+            while done < len(slices):
+                try:
+                    for part, found in _converse(self._ready(), slices, done):
+                        yield part.index, found
+                        done += 1
+                except Lost:
+                    self._end_child()
+                    if suspect == done or not self._spare():
+                        yield slices[done].index, _harmful()
+                        done += 1
+                    else:
+                        suspect = done
+        finally:
+            if done < len(slices):
+                self._end_child()
+
+    def _ready(self) -> _Child:
+        self._child = self._child or _Child(self._pack, self._limits, self._asked)
+        return self._child
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _spare(self) -> bool:
         self._second_chances -= 1

@@ -35,6 +35,9 @@ class Upload(Leased):
     clinical_history = models.TextField(default="", db_default="", blank=True)
     expected_patient = models.JSONField(null=True, blank=True)
     allow_duplicate = models.BooleanField(default=False, db_default=False)
+    early = models.BooleanField(
+        default=False, db_default=False, help_text="Some destination gets its images while it is being received."
+    )
 
     total_size = models.BigIntegerField()
     chunk_size = models.IntegerField()
@@ -91,6 +94,8 @@ class Upload(Leased):
             models.Index(fields=["created_by", "-created_at", "id"], name="upload_person_newest"),
             models.Index(fields=["-created_at", "id"], name="upload_newest"),
             models.Index(fields=["expires_at"], condition=Q(state="receiving"), name="upload_expiring"),
+            # what has chunks that nobody has looked at, to be relayed while it is received
+            models.Index(fields=["urgency", "due_at"], condition=Q(state="receiving", early=True), name="upload_early"),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Second leg: one pass over the pack proves every chunk again and finds the digest of every file and data set.
+"""Second leg: one pass over the pack proves every octet again and finds the digest of every file and data set.
 
 Nothing is copied: a file is a span of the pack. What no longer has the digest it was acknowledged with is asked for
 again.
@@ -26,8 +26,9 @@ _PREAMBLE, _GROUP_LENGTH = 128, b"\x02\x00\x00\x00UL\x04\x00"
 def assemble(upload: Upload, keeper: Keeper) -> None:
     """Moves to validating; or back to receiving where chunks are damaged."""
     files = list(upload.files.order_by("index"))
+    chunks = list(upload.chunks.order_by("index"))
     with pack_of(upload.pk).open() as fd:
-        damaged = _pass(upload, files, fd, keeper)
+        damaged = _pass(upload, files, chunks, fd=fd, keeper=keeper)
     if damaged:
         _ask_again(upload, damaged)
         return
@@ -41,69 +42,58 @@ def assemble(upload: Upload, keeper: Keeper) -> None:
         upload.move(UploadState.VALIDATING, due_at=timezone.now())
 
 
-def _pass(upload: Upload, files: list[UploadFile], fd: int, keeper: Keeper) -> list[Chunk]:
-    """Reads the pack once, from end to end: fills in the digests of the files, answers the chunks that are damaged."""
-    damaged = []
-    digests = _FileDigests(files, fd)
-    for chunk in upload.chunks.order_by("index"):
+def _pass(upload: Upload, files: list[UploadFile], chunks: list[Chunk], *, fd: int, keeper: Keeper) -> list[Chunk]:
+    """Fills in the digests of the files, each read once; answers the chunks that are damaged.
+
+    A file that has the digest its client declared proves the octets of its chunks, so that these need not be hashed
+    once more: only those under files without a digest, or with another one, are.
+    """
+    for file in files:
         keeper.check()
-        sha256 = hashlib.sha256()
-        for piece in _pieces(fd, *upload.chunk_span(chunk.index)):
-            sha256.update(piece)
-            digests.take(piece)
-        if sha256.hexdigest() != chunk.sha256:
+        if not is_proven(file):
+            digest(file, fd)
+    suspect = {index for file in files if not is_proven(file) for index in chunks_of(upload, file)}
+    damaged = []
+    for chunk in chunks:
+        keeper.check()
+        if chunk.index in suspect and _sha256(fd, *upload.chunk_span(chunk.index)) != chunk.sha256:
             damaged.append(chunk)
-    digests.finish()
+    for file in files:
+        _judge(file)
     return damaged
 
 
-class _FileDigests:
-    """Cuts the stream of the pack into its files, and finds each file's digest and its data set's."""
+def is_proven(file: UploadFile) -> bool:
+    """Whether its octets were read and have the digest that its client declared."""
+    return bool(file.declared_sha256) and file.sha256 == file.declared_sha256
 
-    def __init__(self, files: list[UploadFile], fd: int) -> None:
-        self._files = iter(files)
-        self._fd = fd
-        self._position = 0
-        self._next()
 
-    def take(self, piece: memoryview) -> None:
-        while piece:
-            while self._file is not None and self._file.offset + self._file.size <= self._position:
-                self._close()
-            if self._file is None:
-                return
-            here = piece[: self._file.offset + self._file.size - self._position]
-            self._update(here, self._position - self._file.offset)
-            self._position += len(here)
-            piece = piece[len(here) :]
+def chunks_of(upload: Upload, file: UploadFile) -> range:
+    """The chunks that hold octets of this file."""
+    if not file.size:
+        return range(0)
+    return range(file.offset // upload.chunk_size, (file.offset + file.size - 1) // upload.chunk_size + 1)
 
-    def finish(self) -> None:
-        while self._file is not None:
-            self._close()
 
-    def _update(self, data: memoryview, position: int) -> None:
-        self._whole.update(data)
-        if self._start and position + len(data) > self._start:
-            self._dataset.update(data[max(0, self._start - position) :])
+def digest(file: UploadFile, fd: int) -> None:
+    """Reads a file in the pack once, and fills in its digest, where its data set begins, and that one's digest."""
+    start = _dataset_start(os.pread(fd, _PREAMBLE + 16, file.offset)[: file.size], file.size)
+    whole, dataset = hashlib.sha256(), hashlib.sha256()
+    position = 0
+    for piece in _pieces(fd, file.offset, file.size):
+        whole.update(piece)
+        if start and position + len(piece) > start:
+            dataset.update(piece[max(0, start - position) :])
+        position += len(piece)
+    file.sha256 = whole.hexdigest()
+    file.dataset_start = start
+    file.dataset_sha256 = dataset.hexdigest() if start else ""
 
-    def _next(self) -> None:
-        self._file = next(self._files, None)
-        self._whole, self._dataset, self._start = hashlib.sha256(), hashlib.sha256(), 0
-        if self._file is not None:
-            head = os.pread(self._fd, _PREAMBLE + 16, self._file.offset)[: self._file.size]
-            self._start = _dataset_start(head, self._file.size)
 
-    def _close(self) -> None:
-        file = self._file
-        if file is None:
-            return
-        file.sha256 = self._whole.hexdigest()
-        file.dataset_start = self._start
-        file.dataset_sha256 = self._dataset.hexdigest() if self._start else ""
-        if file.declared_sha256 and file.declared_sha256 != file.sha256:
-            file.status, file.problem_code = FileStatus.REJECTED, "digest_mismatch"
-            file.problem_detail = SENTENCES["digest_mismatch"]
-        self._next()
+def _judge(file: UploadFile) -> None:
+    if file.declared_sha256 and file.declared_sha256 != file.sha256:
+        file.status, file.problem_code = FileStatus.REJECTED, "digest_mismatch"
+        file.problem_detail = SENTENCES["digest_mismatch"]
 
 
 def _ask_again(upload: Upload, damaged: list[Chunk]) -> None:

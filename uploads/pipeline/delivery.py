@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from uploads.dicom.source import FileSlice
-from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry
+from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry, Upload
 from uploads.pacs import doors
 from uploads.pacs.address import AddressError, Target
 from uploads.pacs.errors import PeerError
@@ -19,7 +19,7 @@ from uploads.pipeline import addressing, asking, destinations, ledger, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.sharing import Share
-from uploads.states import DeliveryState
+from uploads.states import UNDISPATCHED, DeliveryState
 from uploads.storage import pack_of
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         asking.look_beforehand(delivery)
         asking.resolve_doubts(delivery)
         pause = _send(delivery, target, keeper, share)
+        while pause is None and not share.gave_way and _more_came(delivery):
+            pause = _send(delivery, target, keeper, share)
         asking.resolve_doubts(delivery)  # what the PACS says it had already is looked for before it counts
     except AddressError as error:
         _pause(delivery, Trouble(error.code, str(error)))
@@ -103,8 +105,26 @@ def _item(entry: LedgerEntry, fd: int) -> Item:
     )
 
 
+def _more_came(delivery: Delivery) -> bool:
+    """Whether images were entered while it was sending, which only an upload that is still received does."""
+    return delivery.early and delivery.entries.filter(answer=Answer.UNSENT, attempts=0).exists()
+
+
+def _rest_is_to_come(delivery: Delivery) -> bool:
+    """Waits without a time for the rest of the study; False where all of the study is here."""
+    with transaction.atomic():
+        delivery.guard()
+        if not Upload.objects.filter(pk=delivery.upload_id, state__in=UNDISPATCHED).exists():
+            return False
+        due = timezone.now() if delivery.entries.filter(answer__in=ledger.TO_SEND).exists() else None
+        delivery.move(D.WAITING, because="rest_awaited", due_at=due, failures=0, **_error(None))
+    return True
+
+
 def _conclude(delivery: Delivery) -> None:
     """What the answers add up to."""
+    if delivery.early and _rest_is_to_come(delivery):
+        return
     answers = list(delivery.entries.values_list("answer", flat=True))
     left = asking.unsettled(answers)
     refused = answers.count(Answer.REFUSED)

@@ -1,12 +1,13 @@
 """From validated to delivering: one delivery per study and destination, one ledger row per instance of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.utils import timezone
 
 from uploads import hints
-from uploads.models import Delivery, Destination, LedgerEntry, Study, Upload
-from uploads.pipeline import routing, settling
+from uploads.models import Answer, Delivery, Destination, Instance, LedgerEntry, Study, Upload
+from uploads.pipeline import admission, routing, settling
 from uploads.pipeline.routing import Planned
 from uploads.states import DeliveryState, UploadState
 
@@ -22,10 +23,10 @@ def dispatch(upload: Upload) -> None:
     if nowhere:
         _fail(upload, nowhere, any_destination=bool(among))
         return
-    now = timezone.now()
-    deliveries = [open_delivery(upload, study, way) for study, way in ways]
     upload.move(UploadState.DELIVERING)
-    Delivery.objects.filter(pk__in=[delivery.pk for delivery in deliveries]).update(due_at=now)
+    for study, way in ways:
+        send_along(upload, study, way)
+    settling.settle(upload.pk)
 
 
 def _plan(upload: Upload, among: Sequence[Destination]) -> tuple[list[tuple[Study, Planned]], int]:
@@ -46,8 +47,24 @@ def _fail(upload: Upload, nowhere: int, *, any_destination: bool) -> None:
     settling.end(upload, UploadState.FAILED, code=code, detail=detail)
 
 
-def open_delivery(upload: Upload, study: Study, way: Planned) -> Delivery:
-    """A delivery and its ledger, `pending`; it is due when the caller says so."""
+def send_along(upload: Upload, study: Study, way: Planned, *, early: bool = False) -> Delivery:
+    """Puts these images into the ledger of the way's delivery, opened if need be, and makes it due.
+
+    Call inside a transaction that guards the upload. Images that must not go there are refused before anything is sent.
+    """
+    delivery = upload.deliveries.filter(study=study, destination=way.destination).first()
+    if delivery is None:
+        delivery = _open(upload, study, way, early=early)
+    known = set(delivery.entries.values_list("instance_id", flat=True))
+    enter(delivery, [pk for pk in way.instances if pk not in known])
+    changes: dict[str, Any] = {"required": way.required, "due_at": timezone.now()}
+    if delivery.state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING):
+        Delivery.objects.filter(pk=delivery.pk).update(**changes)
+        hints.nudge("delivery", delivery.pk)
+    return delivery
+
+
+def _open(upload: Upload, study: Study, way: Planned, *, early: bool) -> Delivery:
     delivery = Delivery(
         upload=upload,
         study=study,
@@ -56,11 +73,10 @@ def open_delivery(upload: Upload, study: Study, way: Planned) -> Delivery:
         required=way.required,
         state=DeliveryState.PENDING,
         urgency=upload.urgency,
+        early=early,
     )
     delivery.save(force_insert=True)
-    enter(delivery, way.instances)
     upload.transitions.create(delivery=delivery, from_state="", to_state=delivery.state)
-    hints.nudge("delivery", delivery.pk)
     return delivery
 
 
@@ -68,3 +84,15 @@ def enter(delivery: Delivery, instances: Sequence[int]) -> None:
     """One ledger row for each of these instances."""
     rows = [LedgerEntry(delivery=delivery, instance_id=pk) for pk in instances]
     LedgerEntry.objects.bulk_create(rows, batch_size=2000)
+    _refuse(delivery, Instance.objects.filter(pk__in=instances).order_by("file_index"))
+
+
+def _refuse(delivery: Delivery, instances: Iterable[Instance]) -> None:
+    """What must not go to this destination is never sent there (rules S13, S14)."""
+    destination = delivery.destination
+    if not (destination.deidentified or destination.required_tags):
+        return
+    for refusal in admission.refusals(destination, instances):
+        delivery.entries.filter(instance_id=refusal.instance_pk).update(
+            answer=Answer.REFUSED, comment=refusal.sentence[:400], answered_at=timezone.now()
+        )

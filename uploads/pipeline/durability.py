@@ -79,6 +79,7 @@ def _withdraw(upload_id: uuid.UUID, which: Q) -> int:
         size = sum(upload.chunk_span(chunk.index)[1] for chunk in lost)
         Chunk.objects.filter(pk__in=[chunk.pk for chunk in lost]).delete()
         Upload.objects.filter(pk=upload_id).update(received_bytes=F("received_bytes") - size)
+        upload.files.exclude(sha256="").update(sha256="", dataset_sha256="")  # digests of octets that may be gone
     return len(lost)
 
 

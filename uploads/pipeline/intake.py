@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from accounts.models import Clinic, Role, User
 from relaypacs.errors import NotAllowed, NotFound, Rejected, RelayError, WrongState
-from uploads import selectors
+from uploads import hints, selectors
 from uploads.models import Chunk, Upload, UploadFile
-from uploads.pipeline import duplicates, durability
+from uploads.pipeline import duplicates, durability, early
 from uploads.pipeline.manifest import Manifest, is_sha256
 from uploads.states import UploadState
 from uploads.storage import StorageFull, current_boot, free_bytes, pack_of
@@ -105,6 +105,7 @@ def _new(user: User, clinic: Clinic, manifest: Manifest, key: str) -> Upload:
         clinical_history=manifest.clinical_history,
         expected_patient=manifest.expected_patient,
         allow_duplicate=manifest.allow_duplicate,
+        early=early.concerns(clinic, manifest.service_level),
         declared_instances=list(manifest.studies) or None,
         total_size=manifest.total_size,
         chunk_size=manifest.chunk_size,
@@ -225,14 +226,18 @@ def acknowledge(ticket: Ticket) -> None:
 
 def _count_in(ticket: Ticket, now: datetime) -> bool:
     """Raises the upload's counter, if it still takes data. The row lock orders this against `complete` and cancel."""
-    upload = Upload.objects.select_for_update().only("created_at", "state", "expires_at").get(pk=ticket.upload_id)
+    rows = Upload.objects.select_for_update().only("created_at", "state", "expires_at", "early", "due_at")
+    upload = rows.get(pk=ticket.upload_id)
     if upload.state != UploadState.RECEIVING or upload.expires_at <= now:
         return False
     Upload.objects.filter(pk=ticket.upload_id).update(
         received_bytes=F("received_bytes") + ticket.length,
         last_chunk_at=now,
         expires_at=min(now + LIFE_AFTER_CHUNK, upload.created_at + LIFE_AT_MOST),
+        due_at=now if upload.early else None,
     )
+    if upload.early and upload.due_at is None:  # else somebody is there, or on the way
+        hints.nudge("early", upload.pk)
     return True
 
 

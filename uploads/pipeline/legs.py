@@ -15,7 +15,7 @@ from relaypacs import logs, metrics
 from relaypacs.errors import Rejected, TryLater
 from uploads.dicom.fence import FenceFailed
 from uploads.models import MAX_CRASHES, Answer, Delivery, LeaseLost, Upload
-from uploads.pipeline import destinations, settling
+from uploads.pipeline import destinations, early, settling
 from uploads.pipeline.assembly import assemble
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.delivery import deliver
@@ -82,6 +82,33 @@ def _postpone(upload: Upload, leg: str, error: TryLater) -> None:
 def _fail(upload: Upload, code: str, detail: str) -> None:
     settling.end(upload, UploadState.FAILED, code=code, detail=detail)
     logger.error("upload failed: %s", code)
+
+
+def accompany() -> bool:
+    """Stays with the most urgent upload that is relayed while it is received; False where none has news."""
+    upload = Upload.claim(early.due().order_by("urgency", "due_at").select_related("clinic"))
+    if upload is None:
+        return False
+    with logs.about(upload=upload.pk), Keeper(upload) as keeper:
+        try:
+            _accompany(upload, keeper)
+        except LeaseLost:
+            logger.info("early: the upload has moved on")
+    return True
+
+
+def _accompany(upload: Upload, keeper: Keeper) -> None:
+    """Trouble here costs the head start, never the upload."""
+    if upload.crashes >= MAX_CRASHES:
+        upload.write(early=False, due_at=None, lease_until=None, lease_owner="", crashes=0)
+        _count("early", "gave_up")
+        return
+    try:
+        early.accompany(upload, keeper)
+        _count("early", "done")
+    except (FenceFailed, FileNotFoundError, TryLater) as error:
+        logger.warning("early: %s", type(error).__name__)
+        upload.postpone(next_try(upload.attempts), code="reader_unavailable", detail=str(error))
 
 
 def relay() -> bool:

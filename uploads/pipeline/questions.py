@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
 from uploads.dicom.codes import SENTENCES
 from uploads.dicom.identity import Identity, Match, compare
@@ -28,12 +28,26 @@ def one_at_a_time(upload: Upload) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [uid])
 
 
-def open_questions(upload: Upload, *, looked_bad: Sequence[int], verdict: Verdict) -> list[Hold]:
-    """The holds that stand between this upload and delivery; empty when nothing is left to ask."""
-    studies = list(upload.studies.prefetch_related("instances"))
+def open_questions(
+    upload: Upload,
+    *,
+    looked_bad: Sequence[int],
+    verdict: Verdict,
+    altered: Sequence[Instance] = (),
+    among: Sequence[Instance] | None = None,
+) -> list[Hold]:
+    """The holds that stand between this upload and delivery; empty when nothing is left to ask.
+
+    Args:
+        altered: instances that were relayed early and have other bytes now.
+        among: ask about these instances only; about the others it was asked before.
+    """
+    instances = upload.instances.all() if among is None else upload.instances.filter(pk__in=[i.pk for i in among])
+    studies = list(upload.studies.prefetch_related(Prefetch("instances", queryset=instances)))
     asked = [
         *_bad_files(upload, looked_bad),
         *_findings(upload, verdict),
+        *_altered(upload, altered),
         *_batch(upload, verdict, studies),
         *(hold for study in studies for hold in _about_study(upload, study)),
     ]
@@ -75,6 +89,13 @@ def _findings(upload: Upload, verdict: Verdict) -> list[Hold]:
     ]
 
 
+def _altered(upload: Upload, altered: Sequence[Instance]) -> list[Hold]:
+    if not altered:
+        return []
+    detail = "They changed after a PACS had got them."
+    return [_hold(upload, "uid_reused", files=[instance.file_index for instance in altered], detail=detail)]
+
+
 def _batch(upload: Upload, verdict: Verdict, studies: Sequence[Study]) -> list[Hold]:
     """Batch mode: several patients in one hand-in, each study confirmed by itself (rule S1)."""
     if "several_patients" not in verdict.codes:
@@ -112,8 +133,8 @@ def _identity(upload: Upload, study: Study) -> list[Hold]:
 
 
 def _taken() -> Q:
-    """A cancelled upload counts for what had gone out by then."""
-    return Q(upload__state__in=TAKEN) | Q(upload__state=UploadState.CANCELLED, entries__answer__in=MAYBE_THERE)
+    """An upload that was cancelled, or is still received, counts for what has gone out of it."""
+    return Q(upload__state__in=TAKEN) | Q(entries__answer__in=MAYBE_THERE)
 
 
 def _seen_before(upload: Upload, study: Study) -> list[Hold]:

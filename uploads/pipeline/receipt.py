@@ -13,7 +13,7 @@ from django.utils import timezone
 from relaypacs import logs
 from relaypacs.errors import TryLater, WrongState
 from uploads import hints
-from uploads.models import LeaseLost, Receipt, Upload
+from uploads.models import KEPT, LeaseLost, LedgerEntry, Receipt, Upload
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.keeper import Keeper
 from uploads.printing.render import printable, to_pdf
@@ -32,6 +32,13 @@ SAID = {
     "rejected": "Rejected: nothing was sent to any destination.",
     "cancelled": "Cancelled by the clinic. What a destination had stored by then is listed below.",
 }
+
+
+REJECTED_LATE = "Rejected, after a destination had stored some of it while it was received: it is listed below."
+
+
+def _anything_kept(upload: Upload) -> bool:
+    return LedgerEntry.objects.filter(delivery__upload=upload, answer__in=KEPT).exists()
 
 
 def render_next() -> bool:
@@ -74,7 +81,7 @@ def html(upload: Upload, state: str) -> str:
     context = {
         "truth": _safe(truth(upload)),
         "timeline": _safe(timeline(upload)),
-        "said": SAID.get(state, state),
+        "said": REJECTED_LATE if state == "rejected" and _anything_kept(upload) else SAID.get(state, state),
         "state": state,
         "files_checked": upload.files.exclude(declared_sha256="").count(),
         "file_count": upload.file_count,

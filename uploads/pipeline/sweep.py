@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from uploads import hints
 from uploads.models import LeaseLost, Receipt, Upload
-from uploads.pipeline import destinations, durability
+from uploads.pipeline import destinations, durability, early
 from uploads.states import UPLOAD_LEGS, UploadState
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ def sweep() -> dict[str, int]:
         "withdrawn": durability.withdraw_all_lost(),
         "expired": expire(),
         "uploads": _hint("upload", Upload.objects.filter(Upload.free_and_due(), state__in=sorted(UPLOAD_LEGS))),
+        "early": _hint("early", early.due().order_by("urgency", "due_at")),
         "deliveries": _hint("delivery", destinations.claimable().order_by("urgency", "due_at")),
         "receipts": _hint("receipt", Receipt.objects.filter(Receipt.free_and_due())),
     }
