@@ -9,9 +9,11 @@ from collections.abc import Mapping
 # their pixels. PS3.7 6.3.1: a command set is always Implicit VR Little Endian; PS3.7 E.1 lists the elements.
 GROUP_LENGTH = 0x0000
 AFFECTED_SOP_CLASS = 0x0002
+REQUESTED_SOP_CLASS = 0x0003
 COMMAND_FIELD = 0x0100
 MESSAGE_ID = 0x0110
 MESSAGE_ID_ANSWERED = 0x0120
+MOVE_DESTINATION = 0x0600
 PRIORITY = 0x0700
 DATA_SET_TYPE = 0x0800
 STATUS = 0x0900
@@ -19,10 +21,20 @@ OFFENDING_ELEMENT = 0x0901
 ERROR_COMMENT = 0x0902
 ERROR_ID = 0x0903
 AFFECTED_SOP_INSTANCE = 0x1000
+REQUESTED_SOP_INSTANCE = 0x1001
+EVENT_TYPE = 0x1002
+ACTION_TYPE = 0x1008
+COMPLETED, FAILED, WARNING = 0x1021, 0x1022, 0x1023
 
 C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
+C_GET_RQ, C_GET_RSP = 0x0010, 0x8010
 C_FIND_RQ, C_FIND_RSP = 0x0020, 0x8020
+C_MOVE_RQ, C_MOVE_RSP = 0x0021, 0x8021
 C_ECHO_RQ, C_ECHO_RSP = 0x0030, 0x8030
+N_EVENT_REPORT_RQ, N_EVENT_REPORT_RSP = 0x0100, 0x8100
+N_ACTION_RQ, N_ACTION_RSP = 0x0130, 0x8130
+ANSWER = 0x8000
+"""Set in the command field of every answer, and of nothing else."""
 NO_DATA_SET = 0x0101
 WITH_DATA_SET = 0x0001
 MEDIUM = 0x0000
@@ -30,19 +42,27 @@ MEDIUM = 0x0000
 ELEMENT = struct.Struct("<HHI")
 US = struct.Struct("<H")
 
+Value = int | str | bytes
+
 
 class CommandError(ValueError):
     """The octets are not a command set."""
 
 
-def encode(elements: Mapping[int, int | str]) -> bytes:
-    """Element numbers of group 0000 to values (US for int, UI for str), in octets with the group length before."""
+def encode(elements: Mapping[int, Value]) -> bytes:
+    """Element numbers of group 0000 to values, in octets with the group length before.
+
+    US for int, UI for str; octets go as they are (an AE title padded by whoever pads it, what a peer is to get back).
+    """
     body = b"".join(_element(number, elements[number]) for number in sorted(elements))
     return ELEMENT.pack(0, GROUP_LENGTH, 4) + struct.pack("<I", len(body)) + body
 
 
-def _element(number: int, value: int | str) -> bytes:
-    octets = US.pack(value) if isinstance(value, int) else _even(value.encode("ascii"))
+def _element(number: int, value: Value) -> bytes:
+    if isinstance(value, int):
+        octets = US.pack(value)
+    else:
+        octets = _even(value if isinstance(value, bytes) else value.encode("ascii"))
     return ELEMENT.pack(0, number, len(octets)) + octets
 
 

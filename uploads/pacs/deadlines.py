@@ -18,6 +18,9 @@ class Deadline:
     def after(cls, seconds: float) -> Deadline:
         return cls(time.monotonic() + seconds)
 
+    def later(self, seconds: float) -> Deadline:
+        return Deadline(self.moment + seconds)
+
     def left(self) -> float:
         """Seconds left, never negative."""
         return max(0.0, self.moment - time.monotonic())
@@ -42,7 +45,13 @@ class Deadlines:
     find: float = 300.0
     """All the queries about one study."""
     release: float = 3.0
+    idle: float = 60.0
+    """What whoever called us may be silent between two requests."""
 
     def for_instance(self, size: int) -> float:
         """Seconds for one instance of `size` bytes, from the first octet of the request to its answer."""
-        return self.instance + self.per_megabyte * size / MEGABYTE
+        return self.instance + self.seconds_for(size)
+
+    def seconds_for(self, octets: int) -> float:
+        """Seconds that so many octets may take; what comes in earns them as it comes, so that a drip earns nothing."""
+        return self.per_megabyte * octets / MEGABYTE

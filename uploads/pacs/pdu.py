@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
@@ -15,6 +16,7 @@ from pynetdicom.pdu_primitives import (
     ImplementationClassUIDNotification,
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
 )
 from pynetdicom.presentation import PresentationContext, build_context, negotiate_as_requestor
 
@@ -33,6 +35,8 @@ MOST_CONTEXTS = 128
 LENGTH_WE_TAKE = 65_536
 LONGEST_INCOMING = 131_072
 """A peer that announces more is broken or hostile; nothing we ask for is longer."""
+LONGEST_REQUEST = 1 << 19
+"""An A-ASSOCIATE-RQ with 128 contexts of every known transfer syntax is shorter."""
 
 RELEASE_REQUEST = HEADER.pack(RELEASE_RQ, 4) + bytes(4)
 RELEASE_REPLY = HEADER.pack(RELEASE_RP, 4) + bytes(4)
@@ -44,11 +48,15 @@ Proposal = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The acceptor's word on one proposal: result 0 is acceptance (PS3.8 Table 9-18)."""
+    """The acceptor's word on one proposal: result 0 is acceptance (PS3.8 Table 9-18).
+
+    `as_scp`: it also agreed to send us what this context is for (PS3.7 D.3.3.4).
+    """
 
     context_id: int
     result: int
     transfer_syntax: str
+    as_scp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ def garbled(what: str) -> AssociationAborted:
     return AssociationAborted("protocol_error", f"The PACS sent octets that are no DICOM ({what}).")
 
 
-def associate_request(peer: Peer, contexts: list[PresentationContext]) -> bytes:
-    """A-ASSOCIATE-RQ for at most 128 contexts (PS3.8 9.3.2)."""
+def associate_request(peer: Peer, contexts: list[PresentationContext], *, as_scp: Collection[str] = ()) -> bytes:
+    """A-ASSOCIATE-RQ for at most 128 contexts (PS3.8 9.3.2); of the classes in `as_scp` we are the provider."""
     request = A_ASSOCIATE()
     request.application_context_name = UID(APPLICATION_CONTEXT_NAME)
     request.calling_ae_title = peer.calling_ae
@@ -73,6 +81,14 @@ def associate_request(peer: Peer, contexts: list[PresentationContext]) -> bytes:
     request.calling_presentation_address = None
     request.called_presentation_address = None
     request.presentation_context_definition_list = contexts
+    request.user_information = [*who_we_are(), *(_role(uid) for uid in as_scp)]
+    unit = A_ASSOCIATE_RQ()
+    unit.from_primitive(request)
+    return unit.encode()
+
+
+def who_we_are() -> list[Any]:
+    """The user information that either side of a negotiation gives of itself (PS3.7 D.3.3.1, D.3.3.2; PS3.8 D.1)."""
     length, implementation, version = (
         MaximumLengthNotification(),
         ImplementationClassUIDNotification(),
@@ -81,10 +97,14 @@ def associate_request(peer: Peer, contexts: list[PresentationContext]) -> bytes:
     length.maximum_length_received = LENGTH_WE_TAKE
     implementation.implementation_class_uid = UID(PYNETDICOM_IMPLEMENTATION_UID)
     version.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
-    request.user_information = [length, implementation, version]
-    unit = A_ASSOCIATE_RQ()
-    unit.from_primitive(request)
-    return unit.encode()
+    return [length, implementation, version]
+
+
+def _role(sop_class_uid: str) -> SCP_SCU_RoleSelectionNegotiation:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid = UID(sop_class_uid)
+    role.scu_role, role.scp_role = False, True
+    return role
 
 
 def proposed(proposals: Sequence[Proposal]) -> list[PresentationContext]:
@@ -102,8 +122,13 @@ def associate_accepted(octets: bytes, contexts: list[PresentationContext]) -> Ac
         unit.decode(octets)
         accepted = unit.to_primitive()
         results = negotiate_as_requestor(contexts, accepted.presentation_context_definition_results_list)
+        agreed = {
+            str(item.sop_class_uid)
+            for item in accepted.user_information
+            if isinstance(item, SCP_SCU_RoleSelectionNegotiation) and item.scp_role
+        }
         return Acceptance(
-            [_answer(context) for context in results],
+            [_answer(context, agreed) for context in results],
             int(accepted.maximum_length_received or 0),
             str(accepted.implementation_class_uid or ""),
         )
@@ -111,10 +136,10 @@ def associate_accepted(octets: bytes, contexts: list[PresentationContext]) -> Ac
         raise garbled("A-ASSOCIATE-AC") from error
 
 
-def _answer(context: PresentationContext) -> Answer:
+def _answer(context: PresentationContext, agreed: Collection[str]) -> Answer:
     syntax = str(context.transfer_syntax[0]) if context.transfer_syntax else ""
     result = 2 if context.result is None else int(context.result)
-    return Answer(int(context.context_id or 0), result, syntax)
+    return Answer(int(context.context_id or 0), result, syntax, str(context.abstract_syntax) in agreed)
 
 
 def data_header(context_id: int, control: int, length: int) -> bytes:

@@ -9,7 +9,8 @@ from typing import Any
 
 from uploads.pacs import command, pdu
 from uploads.pacs.address import Peer
-from uploads.pacs.association import Association, Message
+from uploads.pacs.association import Association
+from uploads.pacs.conversation import Message
 from uploads.pacs.crew import AHEAD, Crew, Lane
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import PeerError
