@@ -50,6 +50,18 @@ class FindUnsupported(QueryRefused):
     """The peer offers no Study Root C-FIND; nothing can be verified by asking."""
 
 
+class CommitmentUnsupported(PeerError):
+    """The peer offers no storage commitment; a query must do."""
+
+
+class GetUnsupported(PeerError):
+    """The peer offers no Study Root C-GET, or will not send us these classes over our association."""
+
+
+class MoveUnsupported(PeerError):
+    """The peer offers no Study Root C-MOVE."""
+
+
 # PS3.8 Table 9-21: (source, reason) of a permanent rejection that only a configuration change can mend.
 REJECTED_BY_CONFIGURATION = {
     (1, 3): ("calling_ae_unknown", "The PACS does not know our AE title (calling AE not recognised)."),
