@@ -12,14 +12,24 @@ class PeerError(Exception):
 
     `kind` is RETRY (the world must get better) or PAUSE (a person must mend the configuration). `bounded`: the
     trouble may be for ever, so after a few attempts treat it as PAUSE. `detail` never holds patient data.
+    `retry_after`: the seconds the peer asks us to wait before the next attempt, where it said so.
     """
 
-    def __init__(self, code: str, detail: str, kind: Kind = Kind.RETRY, *, bounded: bool = False) -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        kind: Kind = Kind.RETRY,
+        *,
+        bounded: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.kind = kind
         self.bounded = bounded
+        self.retry_after = retry_after
 
 
 class PeerUnreachable(PeerError):
@@ -47,7 +57,11 @@ class QueryRefused(PeerError):
 
 
 class FindUnsupported(QueryRefused):
-    """The peer offers no Study Root C-FIND; nothing can be verified by asking."""
+    """The peer offers no Study Root C-FIND, or no QIDO-RS; nothing can be verified by asking."""
+
+
+class InstanceAbsent(PeerError):
+    """The peer was asked for one instance and says that it has none of that name."""
 
 
 class CommitmentUnsupported(PeerError):

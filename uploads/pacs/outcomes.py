@@ -102,6 +102,7 @@ TABLE: tuple[_Row, ...] = (
     _one(0xC211, Kind.RETRY, "peer_fault", "The PACS failed inside; it is tried again.", PYNETDICOM, tries=FEW),
     _one(0xC409, Kind.REFUSED, "study_uid_mismatch", "The PACS expected another study.", "dcm4chee StowRS"),
     _one(0xC499, Kind.REFUSED, "not_understood", "The PACS could not read the image.", "dcm4chee StowRS"),
+    _one(0xC122, Kind.REFUSED, "syntax_unsupported", "The PACS does not take this encoding.", "PS3.18 I.2.2"),
     _Row(0xC000, 0xCFFF, Kind.REFUSED, "not_understood", "The PACS could not understand the image.", B2),
     _one(0x0105, Kind.REFUSED, "argument_refused", "The PACS knows no such attribute.", C),
     _one(0x0106, Kind.REFUSED, "argument_refused", "The PACS refuses a value of an attribute.", C),
@@ -174,3 +175,8 @@ def odd_length() -> Outcome:
     """Not sent: all elements have even length (PS3.5 7.1.1), and this peer aborts the association on an odd one."""
     sentence = "The image has an odd number of bytes, so it is damaged or cut, and this PACS takes no such image."
     return Outcome(Kind.REFUSED, None, sentence, "PS3.5 7.1.1", "odd_length")
+
+
+def turned_away(kind: Kind, code: str, sentence: str) -> Outcome:
+    """The whole HTTP request was refused, and nothing of it was stored (RFC 9110 15.4 to 15.6, PS3.18 10.5.3)."""
+    return Outcome(kind, None, sentence, "PS3.18 10.5.3", code)

@@ -1,4 +1,4 @@
-"""An instance as P-DATA-TF units: read from the pack through one bounded buffer, never decoded."""
+"""An instance as it leaves: read from the pack through one bounded buffer, never decoded."""
 
 from __future__ import annotations
 
@@ -71,6 +71,24 @@ class Buffer:
         if pad:
             parts.append(b"\0")
         return parts
+
+
+class Refill:
+    """A data set as slices of at most 1 MiB; each is valid until the next one is asked for."""
+
+    def __init__(self) -> None:
+        self._view = memoryview(bytearray(0))
+
+    def pieces(self, source: Source) -> Iterator[memoryview]:
+        """The data set from its first octet to its last. Raises SourceTruncated where the pack ends before it."""
+        if source.size <= 0:
+            raise SourceTruncated("The instance has no data set.")
+        if len(self._view) < min(MOST_OCTETS, source.size):
+            self._view = memoryview(bytearray(min(MOST_OCTETS, source.size)))
+        for position in range(0, source.size, MOST_OCTETS):
+            piece = self._view[: min(MOST_OCTETS, source.size - position)]
+            _fill(piece, source, position)
+            yield piece
 
 
 def _fill(piece: memoryview, source: Source, position: int) -> None:

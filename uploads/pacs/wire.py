@@ -80,6 +80,12 @@ class Wire:
         self._acknowledge_at_once()
         return bytes(taken)
 
+    def receive_some(self, most: int, deadline: Deadline) -> bytes:
+        """What is there, up to `most` octets, as soon as there is any; b"" where the peer closed; or raise."""
+        octets = self._some(most, deadline)
+        self._acknowledge_at_once()
+        return octets
+
     def _some(self, most: int, deadline: Deadline) -> bytes:
         """At least one octet, at most `most`; b"" where the peer has closed."""
         while not deadline.passed():

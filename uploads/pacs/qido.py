@@ -1,0 +1,152 @@
+"""QIDO-RS at instance level: which instances of a study does the PACS say it has?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from uploads.pacs import dicomjson
+from uploads.pacs.address import WebPeer
+from uploads.pacs.deadlines import MEGABYTE, Deadline, Deadlines
+from uploads.pacs.dicomjson import NotDicomJson, Object
+from uploads.pacs.errors import AssociationAborted, FindUnsupported, PeerError
+from uploads.pacs.find import FindLimited, Found
+from uploads.pacs.identifier import FoundInstance
+from uploads.pacs.refusals import refusal
+from uploads.pacs.web import Answer, Link
+
+DEFAULT_DEADLINES = Deadlines()
+PAGE = 500
+AT_ONCE = 32
+"""SOP Instance UIDs in one query: 32 of 64 characters stay below the 4 KB that every server takes as an address."""
+MOST_PAGES = 1_000
+LONGEST_ANSWER = 8 * MEGABYTE
+
+SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = "00080016", "00080018", "0020000D", "0020000E"
+FRAMES, ROWS, COLUMNS = "00280008", "00280010", "00280011"
+RETURN_KEYS = (SOP_CLASS, FRAMES, ROWS, COLUMNS)
+
+NOTHING_THERE = (204, 404, 410)
+UNSUPPORTED = (405, 406, 415, 501)
+TOO_MUCH_ASKED = (413, 414, 431)
+
+
+def find_instances(
+    peer: WebPeer,
+    study_instance_uid: str,
+    series_instance_uids: Iterable[str],
+    *,
+    expected: Mapping[str, Sequence[str]] | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+) -> Found:
+    """SOPInstanceUID to what the peer says of it, by QIDO-RS (PS3.18 10.6), page by page and series by series.
+
+    `expected` (series to SOP Instance UIDs) makes the answer firm: what the pages did not name is asked for by its
+    UID. Raises FindUnsupported where the peer offers no QIDO-RS or no JSON, FindLimited where it cannot be told
+    whether an instance is absent, and other PeerErrors.
+    """
+    with Link(peer, deadlines) as link:
+        finder = _Finder(link, peer.path, study_instance_uid, deadlines)
+        for series in series_instance_uids:
+            finder.find_series(series, list((expected or {}).get(series, ())))
+        return finder.found
+
+
+class _Finder:
+    """The queries of one study over one connection."""
+
+    def __init__(self, link: Link, path: str, study: str, deadlines: Deadlines) -> None:
+        self._link = link
+        self._path = path
+        self._study = study
+        self._pause = deadlines.answer
+        self._whole = Deadline.after(deadlines.find)
+        self._bare = False
+        self.found: Found = {}
+
+    def find_series(self, series: str, expected: list[str]) -> None:
+        self._find_pages(series, expected)
+        missing = self._missing(expected)
+        for start in range(0, len(missing), AT_ONCE):
+            self._find_listed(series, missing[start : start + AT_ONCE])
+
+    def _missing(self, uids: Iterable[str]) -> list[str]:
+        return [uid for uid in uids if uid not in self.found]
+
+    def _find_pages(self, series: str, expected: list[str]) -> None:
+        """A server may end a page where it likes, so only a page that brings nothing new is the last one."""
+        offset = 0
+        for _ in range(MOST_PAGES):
+            page = self._ask(series, {"limit": str(PAGE), "offset": str(offset)})
+            new = self._missing(page)
+            self.found |= page
+            offset += len(page)
+            if not new or self._bare or (expected and not self._missing(expected)):
+                return
+        raise PeerError("find_endless", "The PACS does not stop answering.", bounded=True)
+
+    def _find_listed(self, series: str, uids: list[str]) -> None:
+        """Ask for a list of UIDs until each is found or known to be absent."""
+        page = self._ask(series, {SOP_INSTANCE: ",".join(uids)}, divisible=len(uids) > 1)
+        self.found |= page or {}
+        missing = self._missing(uids)
+        if len(uids) == 1:
+            if missing and page:
+                raise FindLimited(self.found)  # it does not match by UID: what it leaves out may be there
+        elif 0 < len(missing) < len(uids):
+            self._find_listed(series, missing)
+        elif missing:
+            self._probe(series, missing)
+
+    def _probe(self, series: str, missing: list[str]) -> None:
+        """None of a list was named: either all are absent, or this peer matches single UIDs but no lists of them."""
+        self._find_listed(series, missing[:1])
+        if missing[0] in self.found:
+            for uid in missing[1:]:
+                self._find_listed(series, [uid])
+
+    def _ask(self, series: str, query: dict[str, str], *, divisible: bool = False) -> Found:
+        """One query; where the peer refuses our optional parameters, once more without them."""
+        answer = self._get(series, query)
+        if answer.status == 400 and not self._bare:
+            self._bare = True
+            answer = self._get(series, query)
+        if answer.status in NOTHING_THERE or (divisible and answer.status in (400, *TOO_MUCH_ASKED)):
+            return {}
+        if answer.status in UNSUPPORTED:
+            raise FindUnsupported("find_unsupported", f"The PACS offers no QIDO-RS ({answer.status}).")
+        if answer.status != 200:
+            raise refusal(answer.status, answer.headers)
+        return self._read(answer.body, series)
+
+    def _get(self, series: str, query: dict[str, str]) -> Answer:
+        asked = {name: value for name, value in query.items() if not self._bare or name == SOP_INSTANCE}
+        pairs = [*asked.items()] + [("includefield", key) for key in RETURN_KEYS if not self._bare]
+        target = f"{self._path}/studies/{quote(self._study)}/series/{quote(series)}/instances"
+        return self._link.get(
+            f"{target}?{urlencode(pairs, safe=',')}" if pairs else target,
+            accept=dicomjson.MEDIA_TYPE,
+            due=self._due,
+            most=LONGEST_ANSWER,
+        )
+
+    def _due(self, _: int) -> Deadline:
+        return Deadline.after(min(self._pause, self._whole.left()))
+
+    def _read(self, body: bytes, series: str) -> Found:
+        try:
+            named = [self._instance(one, series) for one in dicomjson.objects(body)]
+        except NotDicomJson:
+            raise AssociationAborted("protocol_error", "The PACS sent octets that are no DICOM JSON.") from None
+        return {one.sop_instance_uid: one for one in named if one.sop_instance_uid}
+
+    def _instance(self, one: Object, series: str) -> FoundInstance:
+        return FoundInstance(
+            sop_instance_uid=dicomjson.text(one, SOP_INSTANCE),
+            series_instance_uid=dicomjson.text(one, SERIES) or series,
+            study_instance_uid=dicomjson.text(one, STUDY) or self._study,
+            sop_class_uid=dicomjson.text(one, SOP_CLASS) or None,
+            number_of_frames=dicomjson.number(one, FRAMES),
+            rows=dicomjson.number(one, ROWS),
+            columns=dicomjson.number(one, COLUMNS),
+        )
