@@ -10,7 +10,6 @@ from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import AssociationAborted, InstanceAbsent, PeerError
 from uploads.pacs.fetched import DataSetDigest, Fetched, Wanted
 from uploads.pacs.multipart import DICOM, NotMultipart, Parts, boundary_of
-from uploads.pacs.part10 import NotPart10
 from uploads.pacs.refusals import refusal
 from uploads.pacs.web import Due, Link
 
@@ -60,8 +59,10 @@ def _hashed(content_type: str, body: Iterator[bytes]) -> Fetched:
         for octets in body if boundary is None else _only_part(boundary, body):
             digest.feed(octets)
         return digest.fetched()
-    except (NotMultipart, NotPart10):
-        raise AssociationAborted("protocol_error", "What the PACS sent is no DICOM file.") from None
+    except NotMultipart:
+        raise AssociationAborted(
+            "protocol_error", "What the PACS sent is not the multipart body it promised."
+        ) from None
 
 
 def _only_part(boundary: str, body: Iterator[bytes]) -> Iterator[bytes]:
