@@ -23,8 +23,8 @@ BATCH_BYTES = 64 * MEGABYTE
 MOST_ITEMS = 2_000
 """Per request: its answer names each of them, and is held in memory."""
 LONGEST_ANSWER = 8 * MEGABYTE
-AHEAD = 4
-"""Batches announced without an outcome yet."""
+AHEAD = 10
+"""Batches announced without an outcome yet: more than there are ever lanes, so that no lane waits."""
 
 ANSWERED_EACH = (200, 202, 400, 409)
 """The body tells of each instance: Orthanc says 400 where one part was no DICOM, and yet stores the others."""
