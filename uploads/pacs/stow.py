@@ -146,20 +146,15 @@ class _Sender:
                 reason = trouble.code if isinstance(trouble, PeerError) else "pack_unreadable"
                 told += [(item, unanswered(reason)) for item in begun]
                 raise
-            if len(batch) > 1 and answer.status in (TOO_LARGE, MEDIA_REFUSED):
-                waiting[:0] = self._divided(batch, answer.status)
+            if len(batch) > 1 and answer.status == TOO_LARGE:
+                self._most = sum(item.source.size for item in batch) // 2
+                waiting[:] = [piece for part in (batch, *waiting) for piece in cut(part, self._most)]
+            elif len(batch) > 1 and answer.status == MEDIA_REFUSED:
+                waiting[:0] = _halves(batch)
             else:
                 waiting.insert(0, batch[len(begun) :])
                 self._judge(answer, begun, told)
             waiting[:] = [part for part in waiting if part]
-
-    def _divided(self, batch: Batch, status: int) -> list[Batch]:
-        """Nothing of it was stored: by their size too much, or one has spoilt it for the others."""
-        if status == TOO_LARGE:
-            self._most = sum(item.source.size for item in batch) // 2
-            return list(cut(batch, self._most))
-        middle = len(batch) // 2
-        return [batch[:middle], batch[middle:]]
 
     def _post(self, batch: Batch, begun: Batch, lane: Lane[Batch, Told]) -> Answer:
         frame = Frame()
@@ -203,6 +198,12 @@ class _Sender:
             told += [(item, unanswered(f"http_{answer.status}")) for item in begun]
         self._said.append(trouble)
         raise trouble
+
+
+def _halves(batch: Batch) -> list[Batch]:
+    """Nothing was stored of a request that one of its instances has spoilt for the others."""
+    middle = len(batch) // 2
+    return [batch[:middle], batch[middle:]]
 
 
 def _each(answer: Answer, begun: Batch) -> Told:
