@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ def scripted_scp(
     maximum_pdu: int = 0,
     require_called: bool = False,
     most_associations: int = 10,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[ScriptedSCP]:
     """An SCP answering `statuses` (in order, or by SOP Instance UID; 0000 where they end) and C-ECHO, C-FIND.
 
@@ -89,7 +91,7 @@ def scripted_scp(
     ]
     with _pynetdicom_configured(unrestricted=contexts is None, chunked=chunked):
         server: Any = entity.make_server(
-            (LOOPBACK, scp.port), evt_handlers=handlers, server_class=ThreadedAssociationServer
+            (LOOPBACK, scp.port), ssl_context=tls, evt_handlers=handlers, server_class=ThreadedAssociationServer
         )
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -48,6 +49,11 @@ class Association(Conversation):
             self.release()
         else:
             self.abort()
+
+    @property
+    def peer_certificate_ends_at(self) -> datetime | None:
+        """When the certificate of the PACS expires (UTC); None without TLS."""
+        return self._wire.peer_certificate_ends_at
 
     def _negotiate(self, peer: Peer, proposals: Sequence[Proposal], as_scp: Collection[str]) -> Acceptance:
         deadline = Deadline.after(self.deadlines.negotiate)

@@ -7,6 +7,7 @@ from uploads.pacs.errors import (
     PeerError,
     PeerTimeout,
     PeerUnreachable,
+    TlsFailed,
 )
 from uploads.pacs.outcomes import Kind, Outcome, classify
 from uploads.pacs.rules import DEFAULT_RULES, Rules
@@ -26,6 +27,7 @@ __all__ = [
     "Rules",
     "Source",
     "SourceTruncated",
+    "TlsFailed",
     "classify",
     "store",
 ]

@@ -144,7 +144,6 @@ class SecuredWire(Wire):
         self._records = records
         self._room = memoryview(bytearray(0))
         self._ahead = b""
-        self._whole_records_sent = True
 
     def shake_hands(self, deadline: Deadline) -> None:
         """The handshake (RFC 8446 2); raise TlsFailed or PeerTimeout."""
@@ -188,12 +187,10 @@ class SecuredWire(Wire):
         records = self._records.give_out()
         if not records:
             return
-        self._whole_records_sent = False
         try:
             super().send([records], deadline)
         except AssociationAborted as lost:
             raise self._alert() or lost from None
-        self._whole_records_sent = True
 
     def _alert(self) -> PeerError | None:
         """Why the peer broke the connection, where it said so before."""
@@ -225,20 +222,16 @@ class SecuredWire(Wire):
         return False
 
     def offer(self, octets: bytes) -> None:
+        """Where half a record went before, the peer can read neither: no octet of it passes for a whole one."""
         try:
             self._records.seal(octets)
         except PeerError:
             return
-        self._offer_records(self._records.give_out())
-
-    def _offer_records(self, records: bytes) -> None:
-        """Behind half a record nothing can be read any more."""
-        if self._whole_records_sent:
-            super().offer(records)
+        super().offer(self._records.give_out())
 
     def close(self, *, reset: bool = False) -> None:
         if not reset:
-            self._offer_records(self._records.farewell())
+            super().offer(self._records.farewell())
         super().close(reset=reset)
 
 

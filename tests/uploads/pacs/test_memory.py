@@ -10,15 +10,18 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian
 
+from tests.certificates import Authority
 from tests.peers import storescp
 from tests.uploads.pacs.packs import CT, Slice, send
 from uploads.pacs.address import Peer
 from uploads.pacs.dimse import Item, Kind
+from uploads.pacs.security import Tls
 
 pytestmark = pytest.mark.integration
 
 MEGABYTE = 1_000_000
 PIXELS = 300 * MEGABYTE
+AUTHORITY = Authority()
 
 
 def private_octets() -> int:
@@ -57,16 +60,19 @@ def _little_endian(buffer: BytesIO) -> pydicom.filebase.DicomFileLike:
     return stream
 
 
-@pytest.mark.parametrize("plain", [True, False])
-def test_it_sends_300_mb_in_a_few(tmp_path: Path, plain: bool) -> None:
+@pytest.mark.parametrize(("plain", "secured"), [(True, False), (False, False), (True, True)])
+def test_it_sends_300_mb_in_a_few(tmp_path: Path, plain: bool, secured: bool) -> None:
     source = sparse_instance(tmp_path / "pack")
     source = Slice(source.descriptor, source.offset, source.size, plain=plain)
     item = Item("large", CT, "1.2.3.4.5", str(ExplicitVRLittleEndian), source)
-    with storescp("--ignore") as scp:
+    certificate, key = AUTHORITY.server.files(tmp_path)
+    flags = ["--enable-tls", str(key), str(certificate), "--ignore-peer-cert"] if secured else []
+    with storescp("--ignore", *flags) as scp:
+        peer = Peer(scp.ae, "127.0.0.1", scp.port, tls=Tls(ca=AUTHORITY.pem) if secured else None)
         before = private_octets()
         watch = Watch()
         watch.start()
-        ledger = send(Peer(scp.ae, "127.0.0.1", scp.port), [item])
+        ledger = send(peer, [item])
         watch.ended.set()
         watch.join()
     assert ledger.trouble is None
