@@ -1,4 +1,4 @@
-"""A small PACS for the demo: takes every object, keeps it durably, and answers C-ECHO and C-FIND."""
+"""A small PACS for the demo: takes every object, keeps it durably, commits to it, and answers C-ECHO and C-FIND."""
 
 import errno
 import hashlib
@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import AllStoragePresentationContexts, build_context
 from pynetdicom.transport import ThreadedAssociationServer
 
+from relaypacs.demo.commitment import COMMITMENT, Committer
 from uploads.dicom.uids import SYNTAXES
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,12 @@ class Archive:
         finally:
             os.close(directory)
 
+    def class_of(self, instance: str) -> str | None:
+        """The SOP class of an object that is there, its file looked for as well."""
+        with closing(self._open()) as database:
+            row = database.execute('SELECT file, "class" FROM object WHERE instance = ?', (instance,)).fetchone()
+        return str(row[1]) if row is not None and (self._directory / "objects" / row[0]).exists() else None
+
     def find(self, query: Dataset) -> Iterator[Dataset]:
         """What matches, one answer for each study, series or image: by value, list of UIDs, or wildcards."""
         level = str(query.get("QueryRetrieveLevel", "STUDY"))
@@ -154,8 +161,13 @@ def _answer(query: Dataset, row: dict[str, str], level: str) -> Dataset:
     return found
 
 
-def serve(directory: Path, *, port: int, ae_title: str, lose: int = 0, block: bool = True) -> ThreadedAssociationServer:
-    """Listens on the loopback address; with `block`, until the process is ended."""
+def serve(
+    directory: Path, *, port: int, ae_title: str, report_to: int = 0, lose: int = 0, block: bool = True
+) -> ThreadedAssociationServer:
+    """Listens on the loopback address; with `block`, until the process is ended.
+
+    `report_to`: the port of this machine at which whoever asks for a commitment gets its report; 0: none is offered.
+    """
     archive = Archive(directory, lose=lose)
     _config.STORE_RECV_CHUNKED_DATASET = True
     _config.UNRESTRICTED_STORAGE_SERVICE = True
@@ -164,21 +176,23 @@ def serve(directory: Path, *, port: int, ae_title: str, lose: int = 0, block: bo
         (evt.EVT_C_STORE, _on_store, [archive]),
         (evt.EVT_C_FIND, _on_find, [archive]),
         (evt.EVT_C_ECHO, lambda event: SUCCESS),
+        (evt.EVT_N_ACTION, Committer(ae_title, report_to, archive.class_of).on_action),
     ]
-    server = _entity(ae_title).start_server(("127.0.0.1", port), block=block, evt_handlers=handlers)
+    services = [STUDY_ROOT_FIND, VERIFICATION, *([COMMITMENT] if report_to else [])]
+    server = _entity(ae_title, services).start_server(("127.0.0.1", port), block=block, evt_handlers=handlers)
     if server is None:
         raise SystemExit(0)
     return server
 
 
-def _entity(ae_title: str) -> ApplicationEntity:
+def _entity(ae_title: str, services: Sequence[str]) -> ApplicationEntity:
     entity = AE(ae_title=ae_title)
     entity.maximum_pdu_size = 128 * 1024
     entity.maximum_associations = 32
     entity.network_timeout, entity.dimse_timeout = 120, 60
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(UID(str(context.abstract_syntax)), list(SYNTAXES))
-    for uid in (STUDY_ROOT_FIND, VERIFICATION):
+    for uid in services:
         entity.add_supported_context(str(build_context(uid).abstract_syntax))
     return entity
 
