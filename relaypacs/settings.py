@@ -26,6 +26,7 @@ DEMO_PACS_PORT = env.int("DEMO_PACS_PORT", default=11112)
 DEMO_PASSWORD = env.str("RELAYPACS_DEMO_PASSWORD", default="")
 DEMO_LOSE = env.int("RELAYPACS_DEMO_LOSE", default=0)  # the demo PACS drops this instance, to show that it is noticed
 RELAY_SAMPLE = env.bool("RELAYPACS_SAMPLE", default=True)
+DICOM_HOST = env.str("DICOM_HOST", default="127.0.0.1")  # where PACS may call us; they can from elsewhere if it says so
 DICOM_AE_TITLE = env.str("DICOM_AE_TITLE", default="RELAYPACS")
 DICOM_PORT = env.int("DICOM_PORT", default=11113)
 

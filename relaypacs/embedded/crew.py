@@ -1,4 +1,4 @@
-"""The processes that serve: web server, Celery workers by queue, beat, and the demo PACS."""
+"""The processes that serve: web server, Celery workers by queue, beat, the DICOM listener, and the demo PACS."""
 
 import http.client
 import multiprocessing
@@ -36,7 +36,7 @@ WEB_RESPAWN_SECONDS = 0.5  # pause before granian replaces a worker process that
 
 def crew(*, demo_pacs: bool) -> list[Child]:
     """Everything that starts once the database is there."""
-    serving = [web(), *(worker(queue, processes) for queue, processes in QUEUES.items()), beat()]
+    serving = [web(), *(worker(queue, processes) for queue, processes in QUEUES.items()), beat(), dicom_listener()]
     return [pacs(), *serving] if demo_pacs else serving
 
 
@@ -93,9 +93,19 @@ def pacs() -> Child:
     return Child(name="demo-pacs", role=partial(call_command, "demo_pacs"), ready=listening)
 
 
+def dicom_listener() -> Child:
+    listening = partial(accepts, _from_here(settings.DICOM_HOST), settings.DICOM_PORT)
+    return Child(name="dicom-listener", role=partial(call_command, "dicom_listener"), ready=listening)
+
+
 def local_host() -> str:
     """Where this machine reaches its own web server."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)  # nosec B104
+    return _from_here(settings.HOST)
+
+
+def _from_here(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104
 
 
 def healthy() -> bool:

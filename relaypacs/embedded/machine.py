@@ -37,7 +37,7 @@ def kept_password(data_dir: Path) -> str:
     return kept.read_text().strip()
 
 
-def need_port(host: str, port: int, *, variable: str, purpose: str) -> None:
+def need_port(host: str, port: int, *, variable: str, purpose: str, host_variable: str = "HOST") -> None:
     """Raises CannotStart, naming the environment variable to change, when `port` cannot be opened on `host`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -47,10 +47,11 @@ def need_port(host: str, port: int, *, variable: str, purpose: str) -> None:
         except OverflowError as error:
             raise CannotStart(f"{variable}={port} is no port; the {purpose} needs one from 1 to 65535.") from error
         except OSError as error:
-            raise CannotStart(_why_not(error, host, port, variable=variable, purpose=purpose)) from error
+            why = _why_not(error, host, port, variable=variable, purpose=purpose, host_variable=host_variable)
+            raise CannotStart(why) from error
 
 
-def _why_not(error: OSError, host: str, port: int, *, variable: str, purpose: str) -> str:
+def _why_not(error: OSError, host: str, port: int, *, variable: str, purpose: str, host_variable: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port}, which the {purpose} needs, is in use; choose a free one with {variable}."
     if error.errno == errno.EACCES:
@@ -58,7 +59,7 @@ def _why_not(error: OSError, host: str, port: int, *, variable: str, purpose: st
             f"Port {port}, which the {purpose} needs, is not open to this user; choose one above 1023 with {variable}."
         )
     why = os.strerror(error.errno or 0)
-    return f"The {purpose} cannot listen on {host} port {port} ({why}); check HOST and {variable}."
+    return f"The {purpose} cannot listen on {host} port {port} ({why}); check {host_variable} and {variable}."
 
 
 def accepts(host: str, port: int) -> bool:

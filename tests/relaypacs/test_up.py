@@ -14,19 +14,13 @@ import pytest
 
 from relaypacs.embedded.leftovers import wait_gone
 from tests.stack import READY, Stack, prepare, stack
+from uploads.pacs.address import Peer
+from uploads.pacs.echo import echo
 
 pytestmark = pytest.mark.integration
 
-NAMES = {
-    "web",
-    "beat",
-    "demo-pacs",
-    "worker-interactive",
-    "worker-early",
-    "worker-delivery",
-    "worker-rendering",
-    "worker-maintenance",
-}
+NAMES = {"web", "beat", "dicom-listener", "demo-pacs"}
+NAMES |= {f"worker-{queue}" for queue in ("interactive", "early", "delivery", "rendering", "maintenance")}
 # Another user that may pass, not write: the interpreter of this machine may lie under /root.
 AS_NOBODY = (
     "setpriv",
@@ -107,7 +101,20 @@ def test_the_demo_pacs_port_in_use_is_named_with_its_own(tmp_path: Path) -> None
     assert re.search(rf"Port {port}, .*demo PACS.* in use.* DEMO_PACS_PORT\.$", refusal)
 
 
-@pytest.mark.parametrize("name", ["web", "worker-delivery", "beat"])
+def test_the_listener_port_in_use_is_named_with_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refusal = last_words(prepare(tmp_path, DICOM_PORT=port))
+    assert re.search(rf"Port {port}, .*DICOM listener.* in use.* DICOM_PORT\.$", refusal)
+
+
+def test_the_listener_answers_the_demo_pacs_and_nobody_unknown(up: Stack) -> None:
+    port = int(up.environment["DICOM_PORT"])
+    assert echo(Peer("RELAYPACS", "127.0.0.1", port, "DEMOPACS")).ok
+    assert echo(Peer("RELAYPACS", "127.0.0.1", port, "STRANGER")).code == "calling_ae_unknown"
+
+
+@pytest.mark.parametrize("name", ["web", "worker-delivery", "beat", "dicom-listener"])
 def test_what_falls_is_brought_back(up: Stack, name: str) -> None:
     fallen = up.kill(name)
     assert up.wait_back(name, old=fallen) != fallen

@@ -21,6 +21,7 @@ STORAGE = frozenset(str(uid) for uid in _STORAGE_CLASSES.values())
 PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 
 CALLING_AE_UNKNOWN = (1, 1, 3)
+CONGESTED = (2, 3, 1)
 LOCAL_LIMIT_EXCEEDED = (2, 3, 2)
 """Result, source and reason of a rejection (PS3.8 Table 9-21)."""
 

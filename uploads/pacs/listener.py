@@ -113,7 +113,12 @@ class Listener:
 
     def _refusal(self, connection: socket.socket, calling_ae: str, address: str) -> tuple[int, int, int] | None:
         """Why this caller is rejected; None where it gets a seat."""
-        if not self._callers(calling_ae, address):
+        try:
+            known = self._callers(calling_ae, address)
+        except Exception:  # whatever keeps us from knowing may have passed when it calls again
+            logger.exception("it could not be looked up who calls")
+            return accepting.CONGESTED
+        if not known:
             logger.warning("a caller whose AE title no destination has was rejected")
             return accepting.CALLING_AE_UNKNOWN
         with self._lock:

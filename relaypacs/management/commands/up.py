@@ -77,6 +77,13 @@ class Command(BaseCommand):
         if ended := end_leftovers(settings.DATA_DIR):
             self._say(f"ended {ended} processes that a killed run had left")
         need_port(settings.HOST, settings.PORT, variable="PORT", purpose="web server")
+        need_port(
+            settings.DICOM_HOST,
+            settings.DICOM_PORT,
+            variable="DICOM_PORT",
+            purpose="DICOM listener",
+            host_variable="DICOM_HOST",
+        )
         shutil.rmtree(_metrics_dir(), ignore_errors=True)
         _metrics_dir().mkdir(parents=True, exist_ok=True)
 
