@@ -1,9 +1,9 @@
-"""C-FIND at image level: which instances of a study does the PACS say it has?"""
+"""C-FIND: which instances of a study does the PACS say it has, and whose does it say the study is?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pydicom.uid import ImplicitVRLittleEndian
 
@@ -12,7 +12,7 @@ from uploads.pacs.address import Peer
 from uploads.pacs.association import Association
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import FindUnsupported, QueryRefused
-from uploads.pacs.identifier import FoundInstance, image_query, read
+from uploads.pacs.identifier import FoundInstance, FoundStudy, image_query, read, read_study, study_query
 
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 DEFAULT_DEADLINES = Deadlines()
@@ -61,6 +61,17 @@ def find_instances(
         return finder.found
 
 
+def find_study(peer: Peer, study_instance_uid: str, *, deadlines: Deadlines = DEFAULT_DEADLINES) -> FoundStudy | None:
+    """Whose the peer says the study is, by one Study Root C-FIND at study level; None where it does not have it.
+
+    Raises FindUnsupported and other PeerErrors as above.
+    """
+    with Association(peer, [(STUDY_ROOT_FIND, (ImplicitVRLittleEndian,))], deadlines) as association:
+        if association.answers[0].result != 0:
+            raise FindUnsupported("find_unsupported", "The PACS offers no C-FIND (Study Root).")
+        return _Finder(association, study_instance_uid).find_study()
+
+
 @dataclass(frozen=True, slots=True)
 class _Ending:
     """How one query ended: all said, cut short, or refused."""
@@ -87,8 +98,23 @@ class _Finder:
         self._bare = False
         self.found: Found = {}
 
+    def find_study(self) -> FoundStudy | None:
+        entries: list[FoundStudy] = []
+
+        def note(octets: bytes) -> None:
+            study = read_study(octets, study=self._study)
+            if study is not None and study not in entries:
+                entries.append(study)
+
+        ending = self._query(lambda: study_query(self._study, bare=self._bare), note)
+        if entries:
+            return replace(entries[0], ambiguous=len(entries) > 1)
+        if not ending.complete:
+            raise _failed(ending.status)
+        return None
+
     def find_series(self, series: str, expected: list[str]) -> None:
-        ending = self._query(series, [])
+        ending = self._query_images(series, [])
         if ending.complete or expected:
             self._find_missing(series, [uid for uid in expected if uid not in self.found])
         elif ending.cut_short:
@@ -102,7 +128,7 @@ class _Finder:
 
     def _find_listed(self, series: str, uids: list[str]) -> None:
         """Ask for a list of UIDs until each is found or known to be absent."""
-        ending = self._query(series, uids)
+        ending = self._query_images(series, uids)
         missing = [uid for uid in uids if uid not in self.found]
         if not ending.complete and len(uids) == 1 and missing:
             raise _failed(ending.status)
@@ -123,15 +149,23 @@ class _Finder:
         for part in parts:
             self._find_listed(series, part)
 
-    def _query(self, series: str, uids: list[str]) -> _Ending:
-        """One query; where the peer refuses our optional keys, once more with the unique ones alone."""
-        ending = self._ask(series, uids)
+    def _query_images(self, series: str, uids: list[str]) -> _Ending:
+        def note(octets: bytes) -> None:
+            instance = read(octets, study=self._study, series=series)
+            if instance is not None:
+                self.found[instance.sop_instance_uid] = instance
+
+        return self._query(lambda: image_query(self._study, series, uids, bare=self._bare), note)
+
+    def _query(self, identifier: Callable[[], bytes], note: Callable[[bytes], None]) -> _Ending:
+        """One query; where the peer refuses our optional keys, once more with the others alone."""
+        ending = self._ask(identifier(), note)
         if ending.complete or ending.cut_short or self._bare:
             return ending
         self._bare = True
-        return self._ask(series, uids)
+        return self._ask(identifier(), note)
 
-    def _ask(self, series: str, uids: list[str]) -> _Ending:
+    def _ask(self, identifier: bytes, note: Callable[[bytes], None]) -> _Ending:
         self._message_id = self._message_id % 0xFFFF + 1
         request: dict[int, int | str] = {
             command.AFFECTED_SOP_CLASS: STUDY_ROOT_FIND,
@@ -140,11 +174,10 @@ class _Finder:
             command.PRIORITY: command.MEDIUM,
             command.DATA_SET_TYPE: command.WITH_DATA_SET,
         }
-        query = image_query(self._study, series, uids, bare=self._bare)
-        self._association.request(self._association.answers[0].context_id, request, query, self._deadline)
-        return self._gather(series)
+        self._association.request(self._association.answers[0].context_id, request, identifier, self._deadline)
+        return self._gather(note)
 
-    def _gather(self, series: str) -> _Ending:
+    def _gather(self, note: Callable[[bytes], None]) -> _Ending:
         for _ in range(MOST_ANSWERS):
             pause = Deadline.after(min(self._association.deadlines.answer, self._deadline.left()))
             message = self._association.answer(command.C_FIND_RSP, message_id=self._message_id, deadline=pause)
@@ -153,9 +186,7 @@ class _Finder:
                 raise FindUnsupported("find_unsupported", "The PACS does not support C-FIND (Study Root).")
             if status not in PENDING:
                 return _Ending(status if status is not None else CANCELLED)
-            instance = read(message.data_set or b"", study=self._study, series=series)
-            if instance is not None:
-                self.found[instance.sop_instance_uid] = instance
+            note(message.data_set or b"")
         raise QueryRefused("find_endless", "The PACS does not stop answering.", bounded=True)
 
 

@@ -1,4 +1,4 @@
-"""The identifiers of C-FIND at image level: the keys we ask with, and what an answer says of an instance."""
+"""The identifiers of C-FIND: the keys we ask with, and what an answer says of an instance or a study."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
+from uploads.dicom.charset import Decoder
 from uploads.pacs import pdu
 
 LEVEL = (0x0008, 0x0052)
@@ -21,6 +22,19 @@ FRAMES = (0x0028, 0x0008)
 ROWS = (0x0028, 0x0010)
 COLUMNS = (0x0028, 0x0011)
 RETURN_KEYS = (SOP_CLASS, FRAMES, ROWS, COLUMNS)
+CHARACTER_SET = (0x0008, 0x0005)
+# What a study is known by: keys that a peer must return (PS3.4 Table C.6-5), and those that it may not know.
+STUDY_KEYS = {
+    "PatientID": (0x0010, 0x0020),
+    "PatientName": (0x0010, 0x0010),
+    "StudyInstanceUID": STUDY,
+    "AccessionNumber": (0x0008, 0x0050),
+}
+OPTIONAL_STUDY_KEYS = {
+    "IssuerOfPatientID": (0x0010, 0x0021),
+    "PatientBirthDate": (0x0010, 0x0030),
+    "PatientSex": (0x0010, 0x0040),
+}
 ELEMENT = struct.Struct("<HHI")
 
 Tag = tuple[int, int]
@@ -39,6 +53,37 @@ class FoundInstance:
     columns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundStudy:
+    """What the peer says of one study, by keyword: only the keys that it returned; patient data.
+
+    `doubtful`: a value could not be decoded for sure by its SpecificCharacterSet and is shown as it could be.
+    `ambiguous`: the peer lists the study more than once with different values, as under two patients.
+    """
+
+    values: dict[str, str]
+    doubtful: bool = False
+    ambiguous: bool = False
+
+
+def study_query(study: str, *, bare: bool) -> bytes:
+    """An identifier at study level. `bare`: without the keys that a peer need not know."""
+    tags = [*STUDY_KEYS.values(), *(() if bare else OPTIONAL_STUDY_KEYS.values())]
+    keys: dict[Tag, str] = dict.fromkeys(tags, "") | {LEVEL: "STUDY ", STUDY: study}
+    return b"".join(_element(tag, keys[tag]) for tag in sorted(keys))
+
+
+def read_study(octets: bytes, *, study: str) -> FoundStudy | None:
+    """What one answer says of the study asked for; None where it speaks of another."""
+    answer = _decoded(octets)
+    if _text(answer, STUDY) != study:
+        return None
+    decoder = Decoder(_raw(answer, CHARACTER_SET))
+    keys = {key: tag for key, tag in (STUDY_KEYS | OPTIONAL_STUDY_KEYS).items() if tag in answer}
+    values = {keyword: decoder.text(_raw(answer, tag)).strip(" ") for keyword, tag in keys.items()}
+    return FoundStudy(values, decoder.problem)
+
+
 def image_query(study: str, series: str, uids: Sequence[str], *, bare: bool) -> bytes:
     """An identifier in Implicit VR Little Endian (PS3.4 C.6.2.1). `bare`: the unique keys alone."""
     keys: dict[Tag, str] = {LEVEL: "IMAGE ", STUDY: study, SERIES: series, SOP_INSTANCE: "\\".join(uids)}
@@ -55,10 +100,7 @@ def _element(tag: Tag, value: str) -> bytes:
 
 def read(octets: bytes, *, study: str, series: str) -> FoundInstance | None:
     """What one answer names; None where it names no instance. Values stay raw: pydicom's warnings would quote them."""
-    try:
-        answer = read_dataset(BytesIO(octets), True, True)
-    except Exception as error:  # whatever foreign octets do to the decoder, the answer is unusable
-        raise pdu.garbled("C-FIND identifier") from error
+    answer = _decoded(octets)
     instance = _text(answer, SOP_INSTANCE)
     if not instance:
         return None
@@ -71,6 +113,13 @@ def read(octets: bytes, *, study: str, series: str) -> FoundInstance | None:
         rows=_short(answer, ROWS),
         columns=_short(answer, COLUMNS),
     )
+
+
+def _decoded(octets: bytes) -> Dataset:
+    try:
+        return read_dataset(BytesIO(octets), True, True)
+    except Exception as error:  # whatever foreign octets do to the decoder, the answer is unusable
+        raise pdu.garbled("C-FIND identifier") from error
 
 
 def _raw(answer: Dataset, tag: Tag) -> bytes:
