@@ -10,6 +10,8 @@ from uploads.dicom.walk import Unfamiliar, Walk, as_written
 from uploads.dicom.window import Window
 
 PREAMBLE: Final = 128
+IMPLEMENTATION: Final = "2.25.190341788877685889449638840186133491130"
+"""Names this program in files that it writes (PS3.10, 7.1)."""
 _GROUP_LENGTH: Final = b"\x02\x00\x00\x00UL\x04\x00"
 _TAGS: Final = (0x00020002, 0x00020003, 0x00020010)
 """MediaStorageSOPClassUID, MediaStorageSOPInstanceUID, TransferSyntaxUID."""
@@ -104,3 +106,14 @@ def _count_group(window: Window, position: int) -> int:
         if position > limit:
             raise Unfit("truncated", "The file meta information claims an absurd length.")
     raise Unfit("truncated", "The file ends with its file meta information.")
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Preamble, prefix and group 0002 of a file of ours; its data set follows."""
+    group = b"\x02\x00\x01\x00OB\0\0\x02\0\0\0\x00\x01"
+    uids = {0x0002: sop_class_uid, 0x0003: sop_instance_uid, 0x0010: transfer_syntax_uid, 0x0012: IMPLEMENTATION}
+    for element, uid in uids.items():
+        value = uid.encode("ascii")
+        value += b"\0" * (len(value) % 2)
+        group += struct.pack("<HH2sH", 0x0002, element, b"UI", len(value)) + value
+    return bytes(PREAMBLE) + b"DICM" + _GROUP_LENGTH + struct.pack("<L", len(group)) + group

@@ -1,5 +1,6 @@
 """The only place that builds a path or opens stored bytes. A pack is the one file of an upload."""
 
+from uploads.storage.derived import DerivedFile
 from uploads.storage.documents import read_document, write_document
 from uploads.storage.local import (
     LocalPack,
@@ -14,6 +15,7 @@ from uploads.storage.local import (
 )
 
 __all__ = [
+    "DerivedFile",
     "LocalPack",
     "RangeBusy",
     "StorageFailed",

@@ -133,7 +133,15 @@ class LocalPack:
             yield
 
     def remove(self) -> None:
+        """With all that was derived from it."""
         self.path.unlink(missing_ok=True)
+        if self.derived.exists():
+            shutil.rmtree(self.derived)
+
+    @property
+    def derived(self) -> Path:
+        """The folder of what was derived from the pack: decoded images, each under the number of its instance."""
+        return self.path.with_suffix(".derived")
 
 
 def lock_range(fd: int, offset: int, length: int) -> None:
