@@ -161,13 +161,14 @@ class _Sender:
         heads = [_head(frame, index, item) for index, item in enumerate(batch)]
         size = sum(len(head) + item.source.size for head, item in zip(heads, batch, strict=True)) + len(frame.end)
         lane.deadline = Deadline.after(self._deadlines.for_instance(size))
-        headers = {
-            "Content-Type": frame.content_type,
-            "Content-Length": str(size),
-            "Accept": dicomjson.MEDIA_TYPE,
-        }
-        parts = self._parts(frame, heads, batch, begun)
-        return self._link.post(self._target, headers, parts, deadline=lane.deadline, most=LONGEST_ANSWER)
+        return self._link.post(
+            self._target,
+            {"Content-Type": frame.content_type, "Accept": dicomjson.MEDIA_TYPE},
+            self._parts(frame, heads, batch, begun),
+            length=size,
+            deadline=lane.deadline,
+            most=LONGEST_ANSWER,
+        )
 
     def _parts(self, frame: Frame, heads: list[bytes], batch: Batch, begun: Batch) -> Iterator[list[Octets]]:
         for head, item in zip(heads, batch, strict=True):

@@ -93,10 +93,11 @@ class Link:
         headers: Mapping[str, str],
         parts: Iterable[list[Octets]],
         *,
+        length: int,
         deadline: Deadline,
         most: int,
     ) -> Answer:
-        """POST what `parts` yields, which must come to the Content-Length of `headers`.
+        """POST what `parts` yields, which must come to `length` octets.
 
         Nothing but the head of the request is ever sent twice. An answer that comes early ends the sending.
         """
@@ -104,8 +105,8 @@ class Link:
         def due(_: int) -> Deadline:
             return deadline
 
-        self._begin(self._request("POST", target, headers), deadline)
-        head = self._send_body(parts, deadline) or self._head(due)
+        self._begin(self._request("POST", target, {**headers, "Content-Length": str(length)}), deadline)
+        head = self._send_body(parts, length, deadline) or self._head(due)
         return Answer(head.status, head.headers, self._capped(due, most))
 
     def body(self, due: Due) -> Iterator[bytes]:
@@ -173,7 +174,7 @@ class Link:
         """The event as octets; those of Data are the caller's own, not a copy."""
         return cast(list[Octets], self._http.send_with_data_passthrough(event) or [])
 
-    def _send_body(self, parts: Iterable[list[Octets]], deadline: Deadline) -> Head | None:
+    def _send_body(self, parts: Iterable[list[Octets]], left: int, deadline: Deadline) -> Head | None:
         """Send all of it; or as much as the peer wants, and then the head of what it answered in the middle."""
         wire = self._open()
         for pieces in parts:
@@ -185,7 +186,8 @@ class Link:
                 if head is None:
                     raise
                 return head
-            if wire.has_input() and (head := self._said_already(INTERRUPTION_SECONDS)):
+            left -= sum(map(len, pieces))
+            if left and wire.has_input() and (head := self._said_already(INTERRUPTION_SECONDS)):
                 return head
         self._passed(h11.EndOfMessage())
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -290,7 +291,7 @@ def drips(connection: socket.socket, _: Request, ended: threading.Event) -> None
             try:
                 while connection.recv(1 << 20):
                     pass
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError):
                 break
         connection.send(bytes([octet]))
 
