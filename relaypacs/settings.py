@@ -85,6 +85,7 @@ PROBE_SECONDS = env.float("PROBE_SECONDS", default=30.0)  # how often a destinat
 VERIFY_FIRST_SECONDS = env.float(
     "VERIFY_FIRST_SECONDS", default=5.0
 )  # between two questions to a PACS that lacks instances
+COMMITMENT_SECONDS = env.int("COMMITMENT_SECONDS", default=24 * 3600)  # for a storage commitment's report; then a query
 LEASE_SECONDS = env.int("LEASE_SECONDS", default=60)
 SWEEP_SECONDS = env.float("SWEEP_SECONDS", default=5.0)
 

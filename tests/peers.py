@@ -139,6 +139,12 @@ class Orthanc(Program):
             octets: bytes = answer.read()
             return octets
 
+    def delete(self, instance: str) -> None:
+        """Remove an instance, by Orthanc's id."""
+        address = f"http://{LOOPBACK}:{self.http_port}/instances/{instance}"
+        with urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=60) as answer:
+            answer.read()
+
     def instances(self) -> list[str]:
         """Orthanc's own ids of all instances."""
         ids: list[str] = self.get("/instances")

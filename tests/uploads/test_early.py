@@ -10,7 +10,7 @@ from tests.handin import HandIn, work
 from tests.scripted import ScriptedSCP, scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_validation import changed
-from uploads.models import Answer, LedgerEntry, Route, Upload
+from uploads.models import Answer, Instance, LedgerEntry, Route, Upload
 from uploads.pipeline import durability, early, legs
 from uploads.states import UploadState
 
@@ -233,7 +233,7 @@ def test_what_changed_after_it_had_gone_out_is_held(user: User) -> None:
         to(pacs, relay_early=True)
         hand_in = half(user, study(16))
         relay()
-        LedgerEntry.objects.first().instance.__class__.objects.filter(file_index=0).update(dataset_sha256="0" * 64)
+        Instance.objects.filter(file_index=0).update(dataset_sha256="0" * 64)
         finish(hand_in)
         truth = hand_in.truth()
         assert (truth["state"], [hold["code"] for hold in truth["holds"]]) == ("held", ["uid_reused"])

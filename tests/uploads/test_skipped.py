@@ -7,7 +7,7 @@ from uploads.models import KEPT, Answer, LedgerEntry
 from uploads.pacs.dimse import Kind
 from uploads.pacs.outcomes import classify
 from uploads.pacs.rules import read
-from uploads.pipeline.ledger import ANSWERS, TO_SEND, UNCERTAIN, write_answers
+from uploads.pipeline.ledger import ANSWERS, TO_SEND, UNCERTAIN, Answered, write_answers
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
 
@@ -23,7 +23,7 @@ def test_it_is_left_out_with_its_note_and_never_sent_again() -> None:
     rules = read([], optional=[{"sop_class": "dose_report", "note": "No dose reports here."}])
     outcome = rules.skip(rules.classify(0x0122), DOSE)
     assert outcome is not None
-    write_answers([(entry.pk, outcome)])
+    write_answers([Answered(entry.pk, ANSWERS[outcome.kind], outcome.status, outcome.comment)])
     entry.refresh_from_db()
     assert (entry.answer, entry.status, entry.stored_count) == (Answer.SKIPPED, 0x0122, 0)
     assert "No dose reports here." in entry.comment

@@ -7,19 +7,38 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('uploads', '0003_instance_safety'),
+        ("accounts", "0001_initial"),
+        ("uploads", "0003_instance_safety"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='upload',
-            name='early',
-            field=models.BooleanField(db_default=False, default=False, help_text='Some destination gets its images while it is being received.'),
+            model_name="upload",
+            name="early",
+            field=models.BooleanField(
+                db_default=False,
+                default=False,
+                help_text="Some destination gets its images while it is being received.",
+            ),
+        ),
+        migrations.AddField(
+            model_name="ledgerentry",
+            name="fetched_content_sha256",
+            field=models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="Of what that says (uploads.dicom.content).",
+                max_length=64,
+            ),
         ),
         migrations.AddIndex(
-            model_name='upload',
-            index=models.Index(condition=models.Q(('early', True), ('state', 'receiving')), fields=['urgency', 'due_at'], name='upload_early'),
+            model_name="upload",
+            index=models.Index(
+                condition=models.Q(("early", True), ("state", "receiving")),
+                fields=["urgency", "due_at"],
+                name="upload_early",
+            ),
         ),
     ]

@@ -174,6 +174,9 @@ class LedgerEntry(models.Model):
     fetched_sha256 = models.CharField(
         max_length=64, default="", db_default="", blank=True, help_text="Of the data set as the PACS gave it back."
     )
+    fetched_content_sha256 = models.CharField(
+        max_length=64, default="", db_default="", blank=True, help_text="Of what that says (uploads.dicom.content)."
+    )
     derived_sha256 = models.CharField(
         max_length=64,
         default="",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from uploads.pacs import find as dimse_find
+from uploads.pacs import qido, stow
 from uploads.pacs import store as dimse_store
 from uploads.pacs.address import Target, WebPeer
 from uploads.pacs.deadlines import Deadlines
-from uploads.pacs.errors import FindUnsupported, PeerError
 from uploads.pacs.find import Found
-from uploads.pacs.outcomes import Kind, Outcome
+from uploads.pacs.outcomes import Outcome
 from uploads.pacs.rules import DEFAULT_RULES, Rules
 from uploads.pacs.store import Item
 
@@ -30,7 +32,16 @@ def store(
 ) -> None:
     """C-STORE or STOW-RS; the promises are those of `uploads.pacs.store.store`."""
     if isinstance(target, WebPeer):
-        raise PeerError("scheme_unsupported", "Nothing is sent by STOW-RS yet.", Kind.PAUSE)
+        stow.store(
+            target,
+            items,
+            on_sending=on_sending,
+            on_outcome=partial(_hear, rules, on_outcome),
+            should_stop=should_stop,
+            lanes=lanes,
+            deadlines=deadlines,
+        )
+        return
     dimse_store.store(
         target,
         items,
@@ -43,6 +54,14 @@ def store(
     )
 
 
+def _hear(rules: Rules, on_outcome: Callable[[Item, Outcome], None], item: Item, outcome: Outcome) -> None:
+    """A Failure Reason is a DIMSE status (PS3.18 I.2.2), and the destination's rules hold for it as well."""
+    if outcome.status is not None:
+        ruled = rules.classify(outcome.status)
+        outcome = replace(ruled, comment=outcome.comment, error_id=outcome.error_id, offending=outcome.offending)
+    on_outcome(item, rules.skip(outcome, item.sop_class_uid) or outcome)
+
+
 def find_instances(
     target: Target,
     study_instance_uid: str,
@@ -52,11 +71,12 @@ def find_instances(
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> Found:
     """C-FIND or QIDO-RS at image level; the promises are those of `uploads.pacs.find.find_instances`."""
-    if isinstance(target, WebPeer):
-        raise FindUnsupported("find_unsupported", "Nothing is asked by QIDO-RS yet.")
-    return dimse_find.find_instances(
-        target, study_instance_uid, series_instance_uids, expected=expected, deadlines=deadlines
+    ask = (
+        partial(qido.find_instances, target)
+        if isinstance(target, WebPeer)
+        else partial(dimse_find.find_instances, target)
     )
+    return ask(study_instance_uid, series_instance_uids, expected=expected, deadlines=deadlines)
 
 
 def asked_by(target: Target) -> str:

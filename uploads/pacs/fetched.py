@@ -6,6 +6,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
+from uploads.dicom.content import ContentDigest
 from uploads.pacs import pdu
 from uploads.pacs.wire import Octets
 
@@ -36,31 +37,36 @@ class Fetched:
     """One instance as the PACS gave it: `size` and `sha256` are of the data set's octets alone.
 
     Only where `transfer_syntax_uid` is that of the octets it is compared with does a difference mean anything.
+    `content_sha256` is of what it says (uploads.dicom.content): many a PACS encodes anew what it gives back.
     """
 
     sop_instance_uid: str
     transfer_syntax_uid: str
     size: int
     sha256: str
+    content_sha256: str = ""
 
 
 class Digest:
-    """Counts and hashes what it is fed."""
+    """Counts and hashes the octets of one data set in this transfer syntax."""
 
-    def __init__(self) -> None:
+    def __init__(self, transfer_syntax_uid: str) -> None:
         self.size = 0
         self._hash = hashlib.sha256()
+        self._syntax = transfer_syntax_uid
+        self._content = ContentDigest(transfer_syntax_uid)
 
     def feed(self, octets: Octets) -> None:
         self.size += len(octets)
         self._hash.update(octets)
+        self._content.feed(octets)
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    def fetched(self, sop_instance_uid: str, transfer_syntax_uid: str) -> Fetched:
-        return Fetched(sop_instance_uid, transfer_syntax_uid, self.size, self.sha256)
+    def fetched(self, sop_instance_uid: str) -> Fetched:
+        return Fetched(sop_instance_uid, self._syntax, self.size, self.sha256, self._content.value)
 
 
 class DataSetDigest:
@@ -73,7 +79,7 @@ class DataSetDigest:
         self._head = bytearray()
         self._end: int | None = None
         self._elements: dict[int, str] = {}
-        self._digest = Digest()
+        self._digest = Digest("")
 
     @property
     def size(self) -> int:
@@ -87,6 +93,7 @@ class DataSetDigest:
         self._head += octets
         self._end = self._end_of_meta()
         if self._end is not None:
+            self._digest = Digest(self._elements.get(SYNTAX, ""))
             self._digest.feed(bytes(self._head[self._end :]))
             self._head.clear()
         elif len(self._head) > MOST_META:
@@ -96,7 +103,7 @@ class DataSetDigest:
         """What the file was, once all of it was fed."""
         if self._end is None or not self.size:
             raise pdu.garbled("file without a data set")
-        return self._digest.fetched(self._elements.get(SOP_INSTANCE, ""), self._elements.get(SYNTAX, ""))
+        return self._digest.fetched(self._elements.get(SOP_INSTANCE, ""))
 
     def _end_of_meta(self) -> int | None:
         """Where the data set begins: where the group's own length says, or where the group ends; None: not in sight."""

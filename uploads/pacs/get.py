@@ -78,7 +78,7 @@ class _Getter:
 
     def __init__(self, association: Association, pairs: Sequence[Pair]) -> None:
         self._association = association
-        self._digest = Digest()
+        self._digest = Digest("")
         self._message_id = 0
         usable = zip(pairs, association.answers[1:], strict=True)
         self.syntaxes = {
@@ -132,13 +132,13 @@ class _Getter:
             return None
         if message.context_id not in self.syntaxes:
             raise pdu.garbled("C-STORE over a context that was not agreed on")
-        self._digest = Digest()
+        self._digest = Digest(self.syntaxes[message.context_id])
         return self._digest
 
     def _take(self, message: Message, asked: set[str]) -> None:
         instance = message.text(command.AFFECTED_SOP_INSTANCE)
         if instance in asked and message.context_id in self.syntaxes:
-            self.fetched[instance] = self._digest.fetched(instance, self.syntaxes[message.context_id])
+            self.fetched[instance] = self._digest.fetched(instance)
         self._association.reply(message, SUCCESS, Deadline.after(self._association.deadlines.answer))
 
 

@@ -39,7 +39,7 @@ class Guest(Conversation):
         self._on_instance = on_instance
         self._calling_ae = ""
         self._contexts: dict[int, Agreed] = {}
-        self._digest = Digest()
+        self._digest = Digest("")
 
     def attend(self, refusal: Refusal) -> None:
         """From the first octet to the end; raises PeerError where that was not a release."""
@@ -85,7 +85,7 @@ class Guest(Conversation):
         agreed = self._contexts.get(message.context_id)
         if agreed is None or message.field != command.C_STORE_RQ or not agreed.storage:
             return None
-        self._digest = Digest()
+        self._digest = Digest(agreed.transfer_syntax_uid)
         return self._digest
 
     def _answer(self, message: Message, agreed: Agreed) -> None:
@@ -118,7 +118,7 @@ class Guest(Conversation):
     def _judge_instance(self, message: Message, agreed: Agreed) -> int:
         """Nothing is stored here: whoever sends what was not asked for must not believe that it was."""
         instance = message.text(command.AFFECTED_SOP_INSTANCE)
-        fetched = self._digest.fetched(instance, agreed.transfer_syntax_uid)
+        fetched = self._digest.fetched(instance)
         try:
             asked_for = self._on_instance is not None and self._on_instance(self._calling_ae, fetched)
         except Exception:  # as above

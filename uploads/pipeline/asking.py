@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from uploads.models import Answer, Delivery, LedgerEntry
+from uploads.models import Answer, Delivery, LedgerEntry, ProofWanted
 from uploads.pacs import doors
 from uploads.pacs.errors import FindUnsupported, PeerError, QueryRefused
 from uploads.pacs.find import FindLimited
@@ -33,6 +33,9 @@ def look_beforehand(delivery: Delivery) -> None:
     Asked once, before the first image goes out. Where it cannot be asked nothing is known, and the delivery says so.
     """
     if delivery.was_asked_before_sending is not None:
+        return
+    if delivery.destination.proof_wanted == ProofWanted.NONE:
+        delivery.write(was_asked_before_sending=False)
         return
     untried = [entry for entry in entries_of(delivery) if not entry.attempts]
     series = sorted({entry.instance.series_instance_uid for entry in untried})

@@ -80,7 +80,7 @@ def digest(file: UploadFile, fd: int) -> None:
     start = _dataset_start(os.pread(fd, _PREAMBLE + 16, file.offset)[: file.size], file.size)
     whole, dataset = hashlib.sha256(), hashlib.sha256()
     position = 0
-    for piece in _pieces(fd, file.offset, file.size):
+    for piece in pieces(fd, file.offset, file.size):
         whole.update(piece)
         if start and position + len(piece) > start:
             dataset.update(piece[max(0, start - position) :])
@@ -120,12 +120,12 @@ def dataset_digest(fd: int, offset: int, size: int) -> str:
 
 def _sha256(fd: int, offset: int, length: int) -> str:
     digest = hashlib.sha256()
-    for piece in _pieces(fd, offset, length):
+    for piece in pieces(fd, offset, length):
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _pieces(fd: int, offset: int, length: int) -> Iterator[memoryview]:
+def pieces(fd: int, offset: int, length: int) -> Iterator[memoryview]:
     """The span in pieces of at most READ bytes, through one buffer."""
     buffer = bytearray(min(READ, max(length, 1)))
     view = memoryview(buffer)

@@ -9,11 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from uploads.dicom.source import FileSlice
-from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry, Upload
-from uploads.pacs import doors
+from uploads.models import KEPT, Answer, Delivery, Destination, LeaseLost, LedgerEntry, Upload
+from uploads.pacs import doors, rules
 from uploads.pacs.address import AddressError, Target
 from uploads.pacs.errors import PeerError
 from uploads.pacs.outcomes import Kind
+from uploads.pacs.rows import RuleError
+from uploads.pacs.rules import Rules
 from uploads.pacs.store import Item
 from uploads.pipeline import addressing, asking, destinations, ledger, settling
 from uploads.pipeline.backoff import next_try
@@ -54,8 +56,8 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         while pause is None and not share.gave_way and _more_came(delivery):
             pause = _send(delivery, target, keeper, share)
         asking.resolve_doubts(delivery)  # what the PACS says it had already is looked for before it counts
-    except AddressError as error:
-        _pause(delivery, Trouble(error.code, str(error)))
+    except (AddressError, RuleError) as error:
+        _pause(delivery, Trouble(error.code, error.detail))
     except PeerError as error:
         _peer_trouble(delivery, error)
     else:
@@ -82,6 +84,7 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> T
                 on_outcome=book.on_outcome,
                 should_stop=lambda: keeper.lost() or book.pause is not None or share.gave_way,
                 lanes=share,
+                rules=rules_of(delivery.destination),
             )
         except LeaseLost:
             book.last_words()
@@ -92,6 +95,11 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> T
         book.close()
     keeper.check()
     return Trouble(book.pause.code, book.pause.sentence) if book.pause else None
+
+
+def rules_of(destination: Destination) -> Rules:
+    """What its answers mean. Raises RuleError where its rows were made unreadable."""
+    return rules.read(destination.outcome_rules, optional=destination.optional_classes, transcode=destination.transcode)
 
 
 def _item(entry: LedgerEntry, fd: int) -> Item:
@@ -176,7 +184,7 @@ def _peer_trouble(delivery: Delivery, error: PeerError) -> None:
     if error.kind is Kind.PAUSE or (error.bounded and delivery.failures + 1 >= BOUNDED_FAILURES):
         _pause(delivery, trouble)
         return
-    destinations.went_down(delivery.destination, error.detail)
+    destinations.went_down(delivery.destination, error.detail, retry_after=error.retry_after or 0.0)
     left = asking.unsettled(delivery.entries.values_list("answer", flat=True))
     if left and _give_up_unanswered(delivery) >= left:
         _conclude(delivery)

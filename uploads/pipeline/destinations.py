@@ -86,11 +86,16 @@ def _next_probe() -> datetime:
     return timezone.now() + timedelta(seconds=settings.PROBE_SECONDS)
 
 
-def went_down(destination: Destination, detail: str) -> None:
-    """The destination cannot be reached: everything for it waits, but for one probe at a time."""
+def went_down(destination: Destination, detail: str, *, retry_after: float = 0.0) -> None:
+    """The destination cannot be reached: everything for it waits, but for one probe at a time.
+
+    Args:
+        retry_after: seconds for which it asked to be left alone.
+    """
     rows = Destination.objects.filter(pk=destination.pk)
     rows.filter(down_since__isnull=True).update(down_since=timezone.now())
-    rows.update(probe_at=_next_probe(), last_error=detail[:400])
+    probe_at = max(_next_probe(), timezone.now() + timedelta(seconds=retry_after))
+    rows.update(probe_at=probe_at, last_error=detail[:400])
 
 
 def came_up(destination: Destination) -> None:

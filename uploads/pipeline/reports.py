@@ -88,6 +88,11 @@ def _as_json(report: Report) -> dict[str, Any]:
     return {"committed": list(report.committed), "failed": [[uid, reason] for uid, reason in report.failed.items()]}
 
 
+def digests_of(fetched: Fetched) -> dict[str, str]:
+    """The columns of a ledger entry that hold what came back."""
+    return {"fetched_sha256": fetched.sha256, "fetched_content_sha256": fetched.content_sha256}
+
+
 def take_instance(calling_ae: str, fetched: Fetched) -> bool:
     """Writes down the digest of an instance that came back by C-MOVE; False where none of ours is meant.
 
@@ -97,7 +102,7 @@ def take_instance(calling_ae: str, fetched: Fetched) -> bool:
     stored = rows.filter(instance__sop_instance_uid=fetched.sop_instance_uid, delivery__state=DeliveryState.STORED)
     entries = [entry for entry in stored if calling_ae in titles_of(entry.delivery.destination)]
     comparable = [entry.pk for entry in entries if fetched.transfer_syntax_uid == _syntax(entry)]
-    LedgerEntry.objects.filter(pk__in=comparable).update(fetched_sha256=fetched.sha256)
+    LedgerEntry.objects.filter(pk__in=comparable).update(**digests_of(fetched))
     return bool(entries)
 
 

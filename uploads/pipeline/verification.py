@@ -14,8 +14,9 @@ from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof, ProofWant
 from uploads.pacs import doors
 from uploads.pacs.address import AddressError
 from uploads.pacs.errors import FindUnsupported, PeerError
-from uploads.pipeline import addressing, asking, destinations, settling
+from uploads.pipeline import addressing, asking, commitments, copies, destinations, settling
 from uploads.pipeline.backoff import next_try
+from uploads.pipeline.copies import Compared
 from uploads.pipeline.delivery import Trouble
 from uploads.pipeline.keeper import Keeper
 from uploads.states import DeliveryState
@@ -42,6 +43,10 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
     entries = list(asking.entries_of(delivery).filter(answer__in=KEPT))
     try:
         shown = _shown(delivery, entries)
+        compared = copies.compare(delivery, entries) if _all_shown(entries, shown) else Compared()
+    except commitments.Awaited as awaited:
+        _await_report(delivery, awaited.until)
+        return
     except FindUnsupported as error:
         # nothing to ask with: it stays stored, and page and receipt say that nothing proves it
         rest(delivery, Trouble(error.code, error.detail))
@@ -53,8 +58,10 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
     destinations.came_up(delivery.destination)
     missing = [entry for entry in entries if entry.instance.sop_instance_uid not in shown.uids]
     _note_seen(delivery, entries, missing)
-    if not missing:
-        _verified(delivery, shown)
+    if not missing and compared.trouble is not None:
+        _not_ours(delivery, compared, len(entries))
+    elif not missing:
+        _verified(delivery, shown, compared)
     elif not shown.firm and delivery.questions + 1 < QUESTIONS:
         trouble = Trouble(
             "not_listed", f"The PACS lists {len(entries) - len(missing)} of {len(entries)} images so far."
@@ -68,9 +75,17 @@ def _shown(delivery: Delivery, entries: Sequence[LedgerEntry]) -> Shown:
     """The strongest proof that the destination offers and its administrator wants."""
     if delivery.destination.proof_wanted == ProofWanted.NONE:
         raise FindUnsupported("proof_not_wanted", "This destination is set up not to be asked what it has.")
+    if commitments.wanted(delivery):
+        committed = commitments.advance(delivery, entries)
+        if committed is not None:
+            return Shown(committed, Proof.COMMITMENT, commitments.words(delivery), firm=True)
     way = doors.asked_by(addressing.asked_at(delivery.destination))
     uids = asking.listed(delivery, entries)
     return Shown(uids, Proof.QUERY, f"{way}: every image was asked for by its UID, and listed.")
+
+
+def _all_shown(entries: Sequence[LedgerEntry], shown: Shown) -> bool:
+    return all(entry.instance.sop_instance_uid in shown.uids for entry in entries)
 
 
 def _note_seen(delivery: Delivery, entries: Sequence[LedgerEntry], missing: Sequence[LedgerEntry]) -> None:
@@ -82,17 +97,45 @@ def _note_seen(delivery: Delivery, entries: Sequence[LedgerEntry], missing: Sequ
         LedgerEntry.objects.filter(pk__in=absent).update(verified_at=None)
 
 
-def _verified(delivery: Delivery, shown: Shown) -> None:
+def _verified(delivery: Delivery, shown: Shown, compared: Compared) -> None:
     with transaction.atomic():
         delivery.move(
             D.VERIFIED,
             proof=shown.proof,
-            proof_detail=shown.detail[:400],
+            proof_detail=f"{shown.detail} {compared.words}".strip()[:400],
             verified_at=timezone.now(),
             last_error_code="",
             last_error_detail="",
         )
         settling.settle(delivery.upload_id)
+
+
+def _not_ours(delivery: Delivery, compared: Compared, total: int) -> None:
+    """It has images of these names, and not, or not surely, our bytes: that is never `verified`."""
+    trouble = compared.trouble or Trouble("other_copy_kept", "")
+    if not compared.other:
+        rest(delivery, trouble)
+        return
+    with transaction.atomic():
+        delivery.guard()
+        LedgerEntry.objects.filter(pk__in=compared.other).update(
+            answer=Answer.REFUSED,
+            comment="The PACS keeps other bytes under this name.",
+            verified_at=None,
+            fetched_sha256="",
+        )
+        to = D.PARTIAL if len(compared.other) < total else D.REFUSED
+        delivery.move(to, because=trouble.code, last_error_code=trouble.code, last_error_detail=trouble.detail)
+        settling.settle(delivery.upload_id)
+    logger.error("the PACS keeps other bytes than were sent for %d instances", len(compared.other))
+
+
+def _await_report(delivery: Delivery, until: datetime) -> None:
+    """Until the report comes, which makes it due, or is overdue. One that came in this moment is not missed."""
+    with transaction.atomic():
+        delivery.guard()
+        due_at = timezone.now() if commitments.is_reported(delivery) else until
+        delivery.postpone(due_at, code="commitment_awaited", detail="The PACS will report whether it keeps the study.")
 
 
 def rest(delivery: Delivery, trouble: Trouble) -> None:
