@@ -1,1 +1,1 @@
-"""The wire to the PACS: addresses, associations, C-STORE, C-ECHO and C-FIND, and what each answer means."""
+"""The wire to the PACS: addresses, associations both ways, what is asked over them, and what each answer means."""
