@@ -1,4 +1,4 @@
-"""A pynetdicom SCP that gives back, by C-GET and C-MOVE, the octets that the test handed it."""
+"""Peers that give back what they have, by C-GET and C-MOVE: a pynetdicom SCP with octets of the test, and dcmqrscp."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from tests.loopback import LOOPBACK, free_port
+from tests.loopback import LOOPBACK, free_port, require
+from tests.peers import Program
 from tests.uploads.pacs.packs import Sample
 from uploads.pacs.address import Peer
 
@@ -109,3 +110,29 @@ def retrieving_scp(
             _config.STORE_SEND_CHUNKED_DATASET = before
             if server is not None:
                 server.shutdown()
+
+
+@contextmanager
+def dcmqrscp(directory: Path, *, relay_port: int) -> Iterator[Program]:
+    """dcmtk's archive: it stores, and sends to RELAYPACS at `relay_port` of this machine."""
+    require("dcmqrscp")
+    (directory / "archive").mkdir(parents=True)
+    port = free_port()
+    (directory / "dcmqrscp.cfg").write_text(f"""NetworkTCPPort = {port}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+us = (RELAYPACS, {LOOPBACK}, {relay_port})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+DCMQRSCP {directory / "archive"} RW (200, 1024mb) ANY
+AETable END
+""")
+    program = Program(["dcmqrscp", "-c", str(directory / "dcmqrscp.cfg")], port, "DCMQRSCP", directory)
+    try:
+        program.start()
+        yield program
+    finally:
+        program.kill()

@@ -14,6 +14,7 @@ from uploads.pacs.conversation import Message
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import MoveUnsupported, PeerError
 from uploads.pacs.fetched import Wanted
+from uploads.pacs.find import STUDY_ROOT_FIND
 from uploads.pacs.get import by_series
 from uploads.pacs.identifier import image_query
 from uploads.pacs.outcomes import Kind
@@ -48,7 +49,9 @@ def move(
     configuration does not tell it where `destination_ae` is, and other PeerErrors, one of them where it refused and
     sent nothing at all; what it refused by itself counts as failed.
     """
-    with Association(peer, [(STUDY_ROOT_MOVE, (ImplicitVRLittleEndian,))], deadlines) as association:
+    # Some peers frown on a C-MOVE context without its C-FIND (dcmqrscp says so in its log).
+    proposals = [(uid, (str(ImplicitVRLittleEndian),)) for uid in (STUDY_ROOT_MOVE, STUDY_ROOT_FIND)]
+    with Association(peer, proposals, deadlines) as association:
         if association.answers[0].result != 0:
             raise MoveUnsupported("move_unsupported", "The PACS offers no C-MOVE (Study Root).")
         mover = _Mover(association, destination_ae)

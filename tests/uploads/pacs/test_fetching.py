@@ -12,7 +12,7 @@ from pynetdicom import build_context
 
 from tests.loopback import wait_until
 from tests.peers import Orthanc, orthanc, rogue_scp, scripted_scp
-from tests.retrieving import retrieving_scp
+from tests.retrieving import dcmqrscp, retrieving_scp
 from tests.uploads.pacs.packs import CT, QUICK, Sample, ct_series, pack_of, send, sendable_samples, unhung
 from tests.uploads.pacs.test_listener import Desk, listening_desk
 from uploads.pacs.address import Peer
@@ -164,6 +164,24 @@ def test_what_a_pacs_does_not_have_spoils_no_list(server: Orthanc, desk: Desk, s
     with pytest.raises(PeerError) as caught:
         move(peer(server), [absent], destination_ae="PACS")
     assert caught.value.code == "move_failed"
+
+
+def test_dcmtk_gives_back_and_sends_what_it_was_sent(desk: Desk, series: list[Sample], tmp_path: Path) -> None:
+    sent = {sample.sop_instance_uid: sample.sha256 for sample in series[:5]}
+    asked = [wanted(sample) for sample in series[:5]]
+    desk.instances.clear()
+    desk.asked_for = set(sent)
+    with dcmqrscp(tmp_path / "dcmqrscp", relay_port=desk.port) as archive:
+        to = Peer(archive.ae, "127.0.0.1", archive.port)
+        send(to, pack_of(series[:5], tmp_path / "pack"))
+        fetched = fetch(to, asked)
+        result = move(to, asked, destination_ae="RELAYPACS")
+        with pytest.raises(PeerError) as caught:
+            move(to, asked, destination_ae="NOBODY")
+    assert digests(fetched) == sent
+    assert result == MoveResult(completed=5, failed=0, warning=0)
+    assert {one.sop_instance_uid: one.sha256 for _, one in desk.instances} == sent
+    assert caught.value.code == "move_destination_unknown"
 
 
 def test_a_destination_that_the_pacs_does_not_know_is_named(series: list[Sample]) -> None:
