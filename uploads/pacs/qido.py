@@ -20,7 +20,8 @@ PAGE = 500
 AT_ONCE = 32
 """SOP Instance UIDs in one query: 32 of 64 characters stay below the 4 KB that every server takes as an address."""
 MOST_PAGES = 1_000
-LONGEST_ANSWER = 8 * MEGABYTE
+LONGEST_ANSWER = 32 * MEGABYTE
+"""Some servers know no pages and name 20,000 instances at once."""
 
 SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = "00080016", "00080018", "0020000D", "0020000E"
 FRAMES, ROWS, COLUMNS = "00280008", "00280010", "00280011"

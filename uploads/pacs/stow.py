@@ -81,7 +81,7 @@ def store(
             lane.connection = link
             _Sender(peer, link, deadlines, said).send(lane)
 
-    Crew(
+    crew = Crew(
         cut(items, batch_bytes),
         work,
         wanted=lanes if callable(lanes) else lambda: lanes,
@@ -89,8 +89,13 @@ def store(
         on_outcome=hear,
         should_stop=lambda: bool(said) or should_stop(),
         ahead=ahead,
-    ).run()
-    if said:
+    )
+    try:
+        crew.run()
+    except PeerError:
+        if not said:
+            raise
+    if said:  # what the service says tells more than how another lane fared because of it
         raise said[0]
 
 

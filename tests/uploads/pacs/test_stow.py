@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -343,6 +344,45 @@ def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(items: list[I
         ledger = put(at(stub.port), items, batch_bytes=1)
     assert ledger.kinds() == [S] * 4
     assert stub.connections == 4
+
+
+def says_it_was_done_waiting(connection: socket.socket, request: Request, _: threading.Event) -> None:
+    taken = 0
+    while taken < int(request.headers["content-length"]) - 100_000:
+        taken += len(connection.recv(100_000))
+    connection.sendall(reply(503, retry_after="9", connection="close"))
+
+
+def test_an_answer_in_the_middle_is_heard_before_the_connection_is_lost(tmp_path: Path) -> None:
+    items = pack_of(ct_series(3, octets=4_000_000), tmp_path / "pack")
+    with web_stub(stores_all, instead=says_it_was_done_waiting) as stub:
+        ledger = put(at(stub.port), items)
+    assert isinstance(ledger.trouble, PeerError)
+    assert (ledger.trouble.code, ledger.trouble.retry_after) == ("peer_busy", 9)
+    assert set(ledger.kinds()) == {R}
+
+
+def test_interim_answers_are_passed_over(items: list[Item]) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    with web_stub(lambda request: interim + stores_all(request)) as stub:
+        assert put(at(stub.port), items).kinds() == [S] * 4
+
+
+def test_what_a_service_says_counts_more_than_the_connections_it_closes(tmp_path: Path) -> None:
+    items = pack_of(ct_series(12), tmp_path / "pack")
+    both = threading.Barrier(2, timeout=20)
+
+    def answer(request: Request) -> bytes | None:
+        if both.wait() == 0:
+            time.sleep(0.3)  # the other lane has lost its connection by then
+            return reply(503, retry_after="5")
+        return None
+
+    with web_stub(answer) as stub:
+        ledger = put(at(stub.port), items, lanes=2, batch_bytes=1)
+    assert isinstance(ledger.trouble, PeerError)
+    assert (ledger.trouble.code, ledger.trouble.retry_after) == ("peer_busy", 5)
+    assert sorted(kind.value for kind in ledger.kinds()) == ["retry", "unknown"]
 
 
 def test_a_pack_that_ends_early_is_no_whole_request(items: list[Item]) -> None:

@@ -47,7 +47,7 @@ def gives_300_mb(connection: socket.socket, _: Request, __: threading.Event) -> 
     length = len(before) + PIXELS + len(after)
     head = f"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=B\r\nContent-Length: {length}\r\n\r\n"
     connection.sendall(head.encode() + before)
-    for _ in range(PIXELS // len(piece)):
+    for _piece in range(PIXELS // len(piece)):
         connection.sendall(piece)
     connection.sendall(after)
 
