@@ -45,7 +45,8 @@ class Request:
 
 
 Answers = Callable[[Request], bytes | None]
-Misdeeds = Callable[[socket.socket, Request, threading.Event], None]
+Misdeeds = Callable[[socket.socket, Request, threading.Event], bool | None]
+"""True: this one is to be served as usual."""
 
 
 @dataclass
@@ -119,8 +120,7 @@ class _Server:
 
     def _answered(self, connection: socket.socket, request: Request, begun: bytes) -> bool:
         self.stub.heads.append(request)
-        if self.instead is not None:
-            self.instead(connection, request, self.stub.ended)
+        if self.instead is not None and not self.instead(connection, request, self.stub.ended):
             return False
         body = self._body(connection, int(request.headers.get("content-length", "0")), begun)
         whole = Request(request.method, request.target, request.headers, body)

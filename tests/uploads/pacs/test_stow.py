@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -48,6 +49,11 @@ def stores_all(request: Request) -> bytes:
     return reply(200, stored_and_failed(request.uids()))
 
 
+def room_for(count: int, items: list[Item]) -> int:
+    """Octets for so many of these, whose names differ a little in length."""
+    return count * max(item.source.size for item in items)
+
+
 def constantly(status: int, body: bytes = b"", **headers: str) -> Callable[[Request], bytes]:
     return lambda _: reply(status, body, **headers)
 
@@ -87,7 +93,7 @@ def test_a_pack_that_only_reads_is_sent_all_the_same(items: list[Item]) -> None:
 
 def test_requests_are_cut_by_size_and_go_over_one_kept_connection(items: list[Item]) -> None:
     with web_stub(stores_all) as stub:
-        ledger = put(at(stub.port), items, batch_bytes=items[0].source.size * 2)
+        ledger = put(at(stub.port), items, batch_bytes=room_for(2, items))
     assert ledger.kinds() == [S] * 4
     assert [len(request.uids()) for request in stub.requests] == [2, 2]
     assert stub.connections == 1
@@ -141,13 +147,13 @@ def test_an_answer_that_names_nobody_leaves_all_in_doubt(items: list[Item], stat
 
 def test_a_request_that_is_too_large_goes_in_smaller_ones_and_so_do_the_next(tmp_path: Path) -> None:
     items = pack_of(ct_series(16), tmp_path / "pack")
-    limit = items[0].source.size * 3
+    limit = room_for(3, items)
 
     def answer(request: Request) -> bytes:
         return stores_all(request) if len(request.body) < limit else reply(413)
 
     with web_stub(answer) as stub:
-        ledger = put(at(stub.port), items, batch_bytes=items[0].source.size * 8)
+        ledger = put(at(stub.port), items, batch_bytes=room_for(8, items))
     assert ledger.kinds() == [S] * 16
     assert sorted(ledger.events[:32].count((key, "sending")) for key in range(16)) == [1] * 16
     assert [len(request.uids()) for request in stub.requests] == [8, 4] + [2] * 8
@@ -178,6 +184,22 @@ def test_a_peer_that_says_too_large_at_the_head_is_not_sent_the_rest(tmp_path: P
     assert len(stub.heads) == 3
 
 
+def test_a_peer_that_refuses_and_reads_on_is_not_sent_the_rest(tmp_path: Path) -> None:
+    items = pack_of(ct_series(2, octets=40_000_000), tmp_path / "pack")
+    taken = []
+
+    def refuses_and_reads(connection: socket.socket, _: Request, __: threading.Event) -> None:
+        connection.sendall(reply(413))
+        with suppress(ConnectionResetError):
+            while more := connection.recv(1 << 16):
+                taken.append(len(more))
+
+    with web_stub(stores_all, instead=refuses_and_reads) as stub:
+        ledger = put(at(stub.port), items, batch_bytes=100_000_000)
+    assert [outcome.code for outcome in ledger.outcomes.values()] == ["too_large_for_peer"] * 2
+    assert sum(taken) < 40_000_000
+
+
 def test_one_whose_media_type_is_refused_does_not_spoil_the_others(samples: list[Sample], items: list[Item]) -> None:
     def answer(request: Request) -> bytes:
         return reply(415) if samples[2].sop_instance_uid in request.uids() else stores_all(request)
@@ -191,7 +213,7 @@ def test_one_whose_media_type_is_refused_does_not_spoil_the_others(samples: list
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_peer_says_when_to_come_again(items: list[Item], status: int) -> None:
     with web_stub(constantly(status, retry_after="120")) as stub:
-        ledger = put(at(stub.port), items, batch_bytes=items[0].source.size * 2)
+        ledger = put(at(stub.port), items, batch_bytes=room_for(2, items))
     assert isinstance(ledger.trouble, PeerError)
     assert (ledger.trouble.code, ledger.trouble.kind, ledger.trouble.retry_after) == ("peer_busy", R, 120)
     assert [(outcome.kind, outcome.code) for outcome in ledger.outcomes.values()] == [(R, "peer_busy")] * 2
@@ -242,7 +264,7 @@ def test_what_a_person_must_mend_pauses(items: list[Item], status: int, code: st
 @pytest.mark.parametrize(("status", "code"), [(500, "peer_fault"), (502, "peer_fault"), (406, "request_refused")])
 def test_a_failure_of_the_service_leaves_the_request_in_doubt(items: list[Item], status: int, code: str) -> None:
     with web_stub(constantly(status)) as stub:
-        ledger = put(at(stub.port), items, batch_bytes=items[0].source.size * 2)
+        ledger = put(at(stub.port), items, batch_bytes=room_for(2, items))
     assert isinstance(ledger.trouble, PeerError)
     assert (ledger.trouble.code, ledger.trouble.kind) == (code, R)
     assert [(outcome.kind, outcome.comment) for outcome in ledger.outcomes.values()] == [(U, f"http_{status}")] * 2
@@ -441,6 +463,31 @@ def test_a_lane_that_loses_its_connection_leaves_the_rest_to_the_others(tmp_path
     assert ledger.kinds() == [S] * 5 + [U] + [S] * 6
 
 
+def test_what_a_lost_request_had_not_begun_goes_over_another_connection(tmp_path: Path) -> None:
+    items = pack_of([*ct_series(1, octets=20_000_000), *ct_series(1), *ct_series(1)], tmp_path / "pack")
+    first, lost = items[0].sop_instance_uid, threading.Event()
+
+    def loses_the_largest(connection: socket.socket, request: Request, _: threading.Event) -> bool:
+        if int(request.headers["content-length"]) < 20_000_000:
+            return True
+        connection.recv(100_000)
+        connection.close()
+        lost.set()
+        return False
+
+    def answer(request: Request) -> bytes:
+        assert first not in request.uids()
+        assert lost.wait(20)
+        time.sleep(0.3)  # the lane that was cut gives its rest back meanwhile
+        return stores_all(request)
+
+    with web_stub(answer, instead=loses_the_largest) as stub:
+        ledger = put(at(stub.port), items, lanes=2, batch_bytes=items[0].source.size + items[1].source.size)
+    assert ledger.trouble is None
+    assert ledger.kinds() == [U, S, S]
+    assert stub.connections == 2
+
+
 def test_a_service_that_refuses_one_lane_stops_them_all(tmp_path: Path) -> None:
     items = pack_of(ct_series(40), tmp_path / "pack")
     with web_stub(lambda r: reply(503) if items[3].sop_instance_uid in r.uids() else stores_all(r)) as stub:
@@ -497,9 +544,11 @@ def test_the_environment_names_no_proxy_for_it(items: list[Item], monkeypatch: p
         assert put(at(stub.port), items).kinds() == [S] * 4
 
 
-def test_batches_hold_at_most_so_many_octets_and_keep_the_order(items: list[Item]) -> None:
-    size = items[0].source.size
-    assert [[item.key for item in batch] for batch in cut(items, size * 3)] == [[0, 1, 2], [3]]
-    assert [[item.key for item in batch] for batch in cut(items, size * 3 - 1)] == [[0, 1], [2, 3]]
+def test_batches_hold_at_most_so_many_octets_and_keep_the_order() -> None:
+    items = [Item(key, CT, f"1.2.{key}", "1.2.840.10008.1.2.1", Slice(-1, 0, 10)) for key in range(4)]
+    assert [[item.key for item in batch] for batch in cut(items, 30)] == [[0, 1, 2], [3]]
+    assert [[item.key for item in batch] for batch in cut(items, 29)] == [[0, 1], [2, 3]]
     assert [[item.key for item in batch] for batch in cut(items, 1)] == [[0], [1], [2], [3]]
     assert list(cut([], 1)) == []
+    many = [Item(key, CT, "1.2", "1.2.840.10008.1.2.1", Slice(-1, 0, 1)) for key in range(4_001)]
+    assert [len(batch) for batch in cut(many, 1_000_000)] == [2_000, 2_000, 1]
