@@ -159,7 +159,7 @@ def test_a_reader_that_cannot_be_started_makes_the_study_wait_and_is_no_crash(
 
     hand_in = HandIn(user, study(1)).everything()
     with monkeypatch.context() as patched:
-        patched.setattr("uploads.pipeline.validation.inspect_fenced", unavailable)
+        patched.setattr("uploads.dicom.fence.Inspector.inspect", unavailable)
         while legs.advance():
             pass
     upload = hand_in.upload

@@ -24,6 +24,13 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="ledgerentry",
+            name="code",
+            field=models.CharField(
+                blank=True, db_default="", default="", help_text="Why, where it was not stored.", max_length=40
+            ),
+        ),
+        migrations.AddField(
+            model_name="ledgerentry",
             name="fetched_content_sha256",
             field=models.CharField(
                 blank=True,

@@ -157,6 +157,9 @@ class LedgerEntry(models.Model):
     delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="entries")
     instance = models.ForeignKey(Instance, on_delete=models.PROTECT, related_name="entries")
     answer = models.CharField(max_length=16, choices=Answer.choices, default=Answer.UNSENT)
+    code = models.CharField(
+        max_length=40, default="", db_default="", blank=True, help_text="Why, where it was not stored."
+    )
     status = models.IntegerField(null=True, blank=True, help_text="DIMSE status, PS3.4 Table B.2-1.")
     comment = models.CharField(max_length=400, default="", db_default="", blank=True)
     attempts = models.PositiveIntegerField(default=0, db_default=0)

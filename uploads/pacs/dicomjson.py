@@ -50,6 +50,15 @@ def text(one: Object, tag: str) -> str:
     return first[0].strip("\0 ") if first and isinstance(first[0], str) else ""
 
 
+def person_or_text(one: Object, tag: str) -> str:
+    """A person's name in its groups (PS3.18 F.2.2), or the first value as text."""
+    first = values(one, tag)[:1]
+    if first and isinstance(first[0], dict):
+        groups = [str(first[0].get(group) or "") for group in ("Alphabetic", "Ideographic", "Phonetic")]
+        return "=".join(groups).rstrip("=")
+    return text(one, tag)
+
+
 def number(one: Object, tag: str) -> int | None:
     """The first value as a whole number; many servers write numbers as text."""
     first = values(one, tag)[:1]

@@ -12,6 +12,7 @@ from uploads.pacs import store as dimse_store
 from uploads.pacs.address import Target, WebPeer
 from uploads.pacs.deadlines import Deadlines
 from uploads.pacs.find import Found
+from uploads.pacs.identifier import FoundStudy
 from uploads.pacs.outcomes import Outcome
 from uploads.pacs.rules import DEFAULT_RULES, Rules
 from uploads.pacs.store import Item
@@ -77,6 +78,15 @@ def find_instances(
         else partial(dimse_find.find_instances, target)
     )
     return ask(study_instance_uid, series_instance_uids, expected=expected, deadlines=deadlines)
+
+
+def find_study(
+    target: Target, study_instance_uid: str, *, deadlines: Deadlines = DEFAULT_DEADLINES
+) -> FoundStudy | None:
+    """C-FIND or QIDO-RS at study level; the promises are those of `uploads.pacs.find.find_study`."""
+    if isinstance(target, WebPeer):
+        return qido.find_study(target, study_instance_uid, deadlines=deadlines)
+    return dimse_find.find_study(target, study_instance_uid, deadlines=deadlines)
 
 
 def asked_by(target: Target) -> str:

@@ -11,7 +11,7 @@ from uploads.pacs.deadlines import MEGABYTE, Deadline, Deadlines
 from uploads.pacs.dicomjson import NotDicomJson, Object
 from uploads.pacs.errors import AssociationAborted, FindUnsupported, PeerError
 from uploads.pacs.find import FindLimited, Found
-from uploads.pacs.identifier import FoundInstance
+from uploads.pacs.identifier import OPTIONAL_STUDY_KEYS, STUDY_KEYS, FoundInstance, FoundStudy
 from uploads.pacs.refusals import refusal
 from uploads.pacs.web import Answer, Link
 
@@ -51,6 +51,48 @@ def find_instances(
         for series in series_instance_uids:
             finder.find_series(series, list((expected or {}).get(series, ())))
         return finder.found
+
+
+def find_study(
+    peer: WebPeer, study_instance_uid: str, *, deadlines: Deadlines = DEFAULT_DEADLINES
+) -> FoundStudy | None:
+    """Whose the peer says the study is, by one query at study level; None where it does not have it.
+
+    Raises FindUnsupported and other PeerErrors as above.
+    """
+    keys = STUDY_KEYS | OPTIONAL_STUDY_KEYS
+    pairs = [("StudyInstanceUID", study_instance_uid), *(("includefield", keyword) for keyword in keys)]
+    with Link(peer, deadlines) as link:
+        until = Deadline.after(deadlines.answer)
+        answer = link.get(
+            f"{peer.path}/studies?{urlencode(pairs)}",
+            accept=dicomjson.MEDIA_TYPE,
+            due=lambda _: until,
+            most=LONGEST_ANSWER,
+        )
+    if answer.status in NOTHING_THERE:
+        return None
+    if answer.status in UNSUPPORTED:
+        raise FindUnsupported("find_unsupported", f"The PACS offers no QIDO-RS ({answer.status}).")
+    if answer.status != 200:
+        raise refusal(answer.status, answer.headers)
+    return _study(answer.body, study_instance_uid)
+
+
+def _study(body: bytes, study_instance_uid: str) -> FoundStudy | None:
+    try:
+        named = [one for one in dicomjson.objects(body) if dicomjson.text(one, STUDY) == study_instance_uid]
+    except NotDicomJson as error:
+        raise AssociationAborted("protocol_error", "The PACS sent an answer that is no DICOM JSON.") from error
+    keys = {
+        keyword: f"{group:04X}{number:04X}" for keyword, (group, number) in (STUDY_KEYS | OPTIONAL_STUDY_KEYS).items()
+    }
+    studies = [
+        {keyword: dicomjson.person_or_text(one, tag) for keyword, tag in keys.items() if tag in one} for one in named
+    ]
+    if not studies:
+        return None
+    return FoundStudy(studies[0], ambiguous=any(study != studies[0] for study in studies))
 
 
 class _Finder:

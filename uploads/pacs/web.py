@@ -70,6 +70,12 @@ class Link:
         if wire is not None:
             wire.close(reset=reset)
 
+    def cut(self) -> None:
+        """For another thread: what this link waits for fails."""
+        wire = self._wire
+        if wire is not None:
+            wire.cut()
+
     def get(self, target: str, *, accept: str, due: Due, most: int) -> Answer:
         """GET into memory, at most `most` octets of it."""
         head = self.ask(target, accept=accept, due=due)
@@ -153,15 +159,10 @@ class Link:
             except AssociationAborted:
                 pass
         self.close(reset=True)
-        self._wire = self._connected()
+        self._wire = connect(self._peer.host, self._peer.port, self._deadlines, tls=self._peer.tls)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEADER)
         self._send_head(self._wire, request, deadline)
         return False
-
-    def _connected(self) -> Wire:
-        if self._peer.tls is not None:
-            raise PeerError("tls_unsupported", "Nothing is sent over TLS yet.", Kind.PAUSE)
-        return connect(self._peer.host, self._peer.port, self._deadlines)
 
     def _send_head(self, wire: Wire, request: h11.Request, deadline: Deadline) -> None:
         self._heard = False

@@ -8,7 +8,10 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from relaypacs.errors import TryLater
+from uploads.dicom.fence import FenceFailed
 from uploads.dicom.source import FileSlice
+from uploads.dicom.transcode import EXPLICIT
 from uploads.models import KEPT, Answer, Delivery, Destination, LeaseLost, LedgerEntry, Upload
 from uploads.pacs import doors, rules
 from uploads.pacs.address import AddressError, Target
@@ -16,9 +19,10 @@ from uploads.pacs.errors import PeerError
 from uploads.pacs.outcomes import Kind
 from uploads.pacs.rows import RuleError
 from uploads.pacs.rules import Rules
-from uploads.pacs.store import Item
-from uploads.pipeline import addressing, asking, destinations, ledger, settling
+from uploads.pacs.store import Item, Source
+from uploads.pipeline import addressing, asking, decoding, destinations, ledger, noting, settling
 from uploads.pipeline.backoff import next_try
+from uploads.pipeline.derived import described
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.sharing import Share
 from uploads.states import UNDISPATCHED, DeliveryState
@@ -52,12 +56,12 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         target = addressing.target_of(delivery.destination)
         asking.look_beforehand(delivery)
         asking.resolve_doubts(delivery)
-        pause = _send(delivery, target, keeper, share)
-        while pause is None and not share.gave_way and _more_came(delivery):
-            pause = _send(delivery, target, keeper, share)
+        pause = _send_all(delivery, target, keeper, share)
         asking.resolve_doubts(delivery)  # what the PACS says it had already is looked for before it counts
     except (AddressError, RuleError) as error:
         _pause(delivery, Trouble(error.code, error.detail))
+    except TryLater as error:  # no room, or no process, for what is to be decoded
+        postpone(delivery, Trouble(error.code, error.detail))
     except PeerError as error:
         _peer_trouble(delivery, error)
     else:
@@ -70,7 +74,25 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
             _conclude(delivery)
 
 
-def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> Trouble | None:
+def _send_all(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> Trouble | None:
+    """Sends, and goes on with what came in meanwhile and with what was decoded because it was refused as it is."""
+    means = rules_of(delivery.destination)
+    while True:
+        pause = _send(delivery, target, keeper, share, means)
+        if pause is not None or share.gave_way:
+            return pause
+        if not (_more_came(delivery) or _decoded(delivery, means, keeper)):
+            return None
+
+
+def _decoded(delivery: Delivery, means: Rules, keeper: Keeper) -> bool:
+    try:
+        return decoding.decode_refused(delivery, means, keeper)
+    except FenceFailed as error:
+        raise TryLater("decoder_unavailable", str(error)) from error
+
+
+def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share, means: Rules) -> Trouble | None:
     """Sends over as many associations as are its share; what the PACS asked for that a person must mend, if it did."""
     entries = list(asking.entries_of(delivery).filter(answer__in=ledger.TO_SEND))
     with pack_of(delivery.upload_id).open() as fd:
@@ -84,7 +106,7 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share) -> T
                 on_outcome=book.on_outcome,
                 should_stop=lambda: keeper.lost() or book.pause is not None or share.gave_way,
                 lanes=share,
-                rules=rules_of(delivery.destination),
+                rules=means,
             )
         except LeaseLost:
             book.last_words()
@@ -104,12 +126,16 @@ def rules_of(destination: Destination) -> Rules:
 
 def _item(entry: LedgerEntry, fd: int) -> Item:
     instance = entry.instance
+    source: Source = FileSlice(fd, instance.dataset_offset, instance.dataset_size)
+    if entry.derived_sha256:
+        made = described(instance)
+        source = decoding.DerivedSlice(made.path, made.offset, made.size)
     return Item(
         key=entry.pk,
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,
-        transfer_syntax_uid=instance.transfer_syntax_uid,
-        source=FileSlice(fd, instance.dataset_offset, instance.dataset_size),
+        transfer_syntax_uid=EXPLICIT if entry.derived_sha256 else instance.transfer_syntax_uid,
+        source=source,
     )
 
 
@@ -145,20 +171,24 @@ def _conclude(delivery: Delivery) -> None:
             postpone(delivery, trouble)
             return
         refused += gone
+    notes = noting.of_the_sending(delivery)
     with transaction.atomic():
-        if not refused:
-            now = timezone.now()
-            delivery.move(D.STORED, due_at=now, stored_at=now, failures=0, **_error(None))
+        if refused:
+            _end_short(delivery, answers, refused, notes=notes)
+        elif not any(answer in KEPT for answer in answers):
+            nothing = Trouble("nothing_taken", "The PACS takes none of the images of this study; all were left out.")
+            delivery.move(D.REFUSED, because=nothing.code, notes=notes, **_error(nothing))
         else:
-            _end_short(delivery, answers, refused)
+            now = timezone.now()
+            delivery.move(D.STORED, due_at=now, stored_at=now, failures=0, notes=notes, **_error(None))
         settling.settle(delivery.upload_id)
 
 
-def _end_short(delivery: Delivery, answers: Sequence[str], refused: int) -> None:
+def _end_short(delivery: Delivery, answers: Sequence[str], refused: int, *, notes: list[noting.Note]) -> None:
     trouble = _last_refusal(delivery, Answer.REFUSED) or Trouble("refused", "The PACS refused images.")
     detail = f"{refused} of {len(answers)} images refused. {trouble.detail}"
     to = D.PARTIAL if any(answer in KEPT for answer in answers) else D.REFUSED
-    delivery.move(to, because=trouble.code, **_error(Trouble(trouble.code, detail)))
+    delivery.move(to, because=trouble.code, notes=notes, **_error(Trouble(trouble.code, detail)))
 
 
 def _give_up_unanswered(delivery: Delivery) -> int:
@@ -174,7 +204,7 @@ def _last_refusal(delivery: Delivery, answer: Answer) -> Trouble | None:
     entry = delivery.entries.filter(answer=answer).order_by("-answered_at").first()
     if entry is None:
         return None
-    code = f"status_{entry.status:04X}" if entry.status is not None else "refused"
+    code = f"status_{entry.status:04X}" if entry.status is not None else entry.code or "refused"
     return Trouble(code, entry.comment)
 
 

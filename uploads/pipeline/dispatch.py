@@ -94,5 +94,5 @@ def _refuse(delivery: Delivery, instances: Iterable[Instance]) -> None:
         return
     for refusal in admission.refusals(destination, instances):
         delivery.entries.filter(instance_id=refusal.instance_pk).update(
-            answer=Answer.REFUSED, comment=refusal.sentence[:400], answered_at=timezone.now()
+            answer=Answer.REFUSED, code=refusal.code, comment=refusal.sentence[:400], answered_at=timezone.now()
         )

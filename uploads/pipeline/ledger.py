@@ -44,6 +44,7 @@ class Answered:
     answer: Answer
     status: int | None
     comment: str
+    code: str = ""
 
 
 class Ledger:
@@ -87,7 +88,8 @@ class Ledger:
         if answer == Answer.RETRY and limit is not None and self._attempts.get(key, 0) + 1 >= limit:
             answer = Answer.REFUSED
         comment = outcome.comment.replace("\x00", "") or ("" if answer in KEPT else outcome.sentence)
-        return Answered(key, answer, outcome.status, comment[:400])
+        code = "" if answer in KEPT else outcome.code
+        return Answered(key, answer, outcome.status, comment[:400], code[:40])
 
     def close(self) -> None:
         """Writes what is left; what was marked and never begun was not sent."""
@@ -146,10 +148,10 @@ def note_after_cancel(delivery: Delivery, answers: Sequence[Answered]) -> None:
 
 WRITE = """
     UPDATE uploads_ledgerentry AS entry
-    SET answer = said.answer, status = said.status, comment = said.comment, answered_at = %s,
+    SET answer = said.answer, status = said.status, comment = said.comment, code = said.code, answered_at = %s,
         stored_count = entry.stored_count + said.kept
-    FROM unnest(%s::bigint[], %s::text[], %s::integer[], %s::text[], %s::integer[])
-        AS said (id, answer, status, comment, kept)
+    FROM unnest(%s::bigint[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::integer[])
+        AS said (id, answer, status, comment, code, kept)
     WHERE entry.id = said.id
 """
 
@@ -165,6 +167,7 @@ def write_answers(answers: Sequence[Answered]) -> None:
                 [str(one.answer) for one in answers],
                 [one.status for one in answers],
                 [one.comment for one in answers],
+                [one.code for one in answers],
                 [int(one.answer in KEPT) for one in answers],
             ],
         )

@@ -14,7 +14,7 @@ from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof, ProofWant
 from uploads.pacs import doors
 from uploads.pacs.address import AddressError
 from uploads.pacs.errors import FindUnsupported, PeerError
-from uploads.pipeline import addressing, asking, commitments, copies, destinations, settling
+from uploads.pipeline import addressing, asking, coercion, commitments, copies, destinations, noting, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.copies import Compared
 from uploads.pipeline.delivery import Trouble
@@ -26,6 +26,12 @@ logger = logging.getLogger(__name__)
 D = DeliveryState
 QUESTIONS = 6  # a PACS may need a while to index what it stored; then what it does not list is not there
 SENDS_AT_MOST = 3  # sends of an instance that the PACS took and did not keep
+
+
+CHANGED_IDENTITY = Trouble(
+    "identity_changed",
+    "The PACS shows this study under another identity than it was sent with. Its staff must look before it is read.",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
     entries = list(asking.entries_of(delivery).filter(answer__in=KEPT))
     try:
         shown = _shown(delivery, entries)
-        compared = copies.compare(delivery, entries) if _all_shown(entries, shown) else Compared()
+        compared, coerced = Compared(), None
+        if _all_shown(entries, shown):
+            compared, coerced = copies.compare(delivery, entries), coercion.look(delivery)
     except commitments.Awaited as awaited:
         _await_report(delivery, awaited.until)
         return
@@ -58,7 +66,11 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
     destinations.came_up(delivery.destination)
     missing = [entry for entry in entries if entry.instance.sop_instance_uid not in shown.uids]
     _note_seen(delivery, entries, missing)
-    if not missing and compared.trouble is not None:
+    if coerced is not None:
+        delivery.write(notes=[*_other_notes(delivery), noting.of_the_identity(*coerced)])
+    if coerced is not None and coerced[0].mismatch:
+        rest(delivery, CHANGED_IDENTITY)
+    elif not missing and compared.trouble is not None:
         _not_ours(delivery, compared, len(entries))
     elif not missing:
         _verified(delivery, shown, compared)
@@ -82,6 +94,10 @@ def _shown(delivery: Delivery, entries: Sequence[LedgerEntry]) -> Shown:
     way = doors.asked_by(addressing.asked_at(delivery.destination))
     uids = asking.listed(delivery, entries)
     return Shown(uids, Proof.QUERY, f"{way}: every image was asked for by its UID, and listed.")
+
+
+def _other_notes(delivery: Delivery) -> list[noting.Note]:
+    return [note for note in delivery.notes if note["code"] not in ("identity_changed", "details_changed")]
 
 
 def _all_shown(entries: Sequence[LedgerEntry], shown: Shown) -> bool:

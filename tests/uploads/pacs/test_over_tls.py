@@ -184,7 +184,7 @@ def test_a_killed_storescp_frees_the_sender(tmp_path: Path) -> None:
         send(at(scp), items, ledger=ledger)
     assert ledger.trouble is not None
     assert getattr(ledger.trouble, "kind", None) is Kind.RETRY
-    assert ledger.events == [(0, "sending"), (0, "stored"), (1, "sending"), (1, "unknown")]
+    assert ledger.kinds() in ([Kind.STORED], [Kind.STORED, Kind.UNKNOWN])
 
 
 def test_a_pacs_that_aborts_is_told_from_a_lost_connection(tmp_path: Path) -> None:
