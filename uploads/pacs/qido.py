@@ -9,7 +9,7 @@ from uploads.pacs import dicomjson
 from uploads.pacs.address import WebPeer
 from uploads.pacs.deadlines import MEGABYTE, Deadline, Deadlines
 from uploads.pacs.dicomjson import NotDicomJson, Object
-from uploads.pacs.errors import AssociationAborted, FindUnsupported, PeerError
+from uploads.pacs.errors import FindUnsupported, PeerError, QueryRefused
 from uploads.pacs.find import FindLimited, Found
 from uploads.pacs.identifier import OPTIONAL_STUDY_KEYS, STUDY_KEYS, FoundInstance, FoundStudy
 from uploads.pacs.refusals import refusal
@@ -108,16 +108,20 @@ class _Finder:
         self.found: Found = {}
 
     def find_series(self, series: str, expected: list[str]) -> None:
-        self._find_pages(series, expected)
+        empty = not self._find_pages(series, expected)
         missing = self._missing(expected)
+        if empty and missing:
+            self._find_alone(series, missing[0])
+            if missing[0] not in self.found:
+                return
         for start in range(0, len(missing), AT_ONCE):
-            self._find_listed(series, missing[start : start + AT_ONCE])
+            self._find_listed(series, self._missing(missing[start : start + AT_ONCE]))
 
     def _missing(self, uids: Iterable[str]) -> list[str]:
         return [uid for uid in uids if uid not in self.found]
 
-    def _find_pages(self, series: str, expected: list[str]) -> None:
-        """A server may end a page where it likes, so only a page that brings nothing new is the last one."""
+    def _find_pages(self, series: str, expected: list[str]) -> int:
+        """How many the pages name. A page may end anywhere, so only one that brings nothing new is the last."""
         offset = 0
         for _ in range(MOST_PAGES):
             page = self._ask(series, {"limit": str(PAGE), "offset": str(offset)})
@@ -125,28 +129,25 @@ class _Finder:
             self.found |= page
             offset += len(page)
             if not new or self._bare or (expected and not self._missing(expected)):
-                return
-        raise PeerError("find_endless", "The PACS does not stop answering.", bounded=True)
+                return offset
+        raise QueryRefused("find_endless", "The PACS does not stop answering.", bounded=True)
 
     def _find_listed(self, series: str, uids: list[str]) -> None:
-        """Ask for a list of UIDs until each is found or known to be absent."""
-        page = self._ask(series, {SOP_INSTANCE: ",".join(uids)}, divisible=len(uids) > 1)
-        self.found |= page or {}
+        """A list finds many at once but proves no absence: servers cut answers, or match no lists."""
+        if len(uids) > 1:
+            self.found |= self._ask(series, {SOP_INSTANCE: ",".join(uids)}, divisible=True)
         missing = self._missing(uids)
-        if len(uids) == 1:
-            if missing and page:
-                raise FindLimited(self.found)  # it does not match by UID: what it leaves out may be there
-        elif 0 < len(missing) < len(uids):
+        if 0 < len(missing) < len(uids):
             self._find_listed(series, missing)
-        elif missing:
-            self._probe(series, missing)
+        else:
+            for uid in missing:
+                self._find_alone(series, uid)
 
-    def _probe(self, series: str, missing: list[str]) -> None:
-        """None of a list was named: either all are absent, or this peer matches single UIDs but no lists of them."""
-        self._find_listed(series, missing[:1])
-        if missing[0] in self.found:
-            for uid in missing[1:]:
-                self._find_listed(series, [uid])
+    def _find_alone(self, series: str, uid: str) -> None:
+        page = self._ask(series, {SOP_INSTANCE: uid})
+        self.found |= page
+        if page and uid not in page:
+            raise FindLimited(self.found)  # it does not match by UID: what it leaves out may be there
 
     def _ask(self, series: str, query: dict[str, str], *, divisible: bool = False) -> Found:
         """One query; where the peer refuses our optional parameters, once more without them."""
@@ -159,7 +160,7 @@ class _Finder:
         if answer.status in UNSUPPORTED:
             raise FindUnsupported("find_unsupported", f"The PACS offers no QIDO-RS ({answer.status}).")
         if answer.status != 200:
-            raise refusal(answer.status, answer.headers)
+            raise _refused(answer)
         return self._read(answer.body, series)
 
     def _get(self, series: str, query: dict[str, str]) -> Answer:
@@ -180,7 +181,8 @@ class _Finder:
         try:
             named = [self._instance(one, series) for one in dicomjson.objects(body)]
         except NotDicomJson:
-            raise AssociationAborted("protocol_error", "The PACS sent octets that are no DICOM JSON.") from None
+            detail = "The PACS answers the query with octets that are no DICOM JSON."
+            raise QueryRefused("find_unreadable", detail, bounded=True) from None
         return {one.sop_instance_uid: one for one in named if one.sop_instance_uid}
 
     def _instance(self, one: Object, series: str) -> FoundInstance:
@@ -193,3 +195,11 @@ class _Finder:
             rows=dicomjson.number(one, ROWS),
             columns=dicomjson.number(one, COLUMNS),
         )
+
+
+def _refused(answer: Answer) -> PeerError:
+    """Some refusals are of the service as a whole; the others say nothing about storing."""
+    trouble = refusal(answer.status, answer.headers)
+    if trouble.bounded:
+        return QueryRefused("find_failed", f"The PACS refuses the query ({answer.status}).", bounded=True)
+    return trouble

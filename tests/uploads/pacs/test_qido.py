@@ -13,7 +13,7 @@ from tests.uploads.pacs.packs import CT, QUICK
 from tests.uploads.pacs.webpeers import at
 from tests.webstub import Request, Stub, reply, web_stub
 from uploads.pacs.dimse import Kind, PeerError, PeerTimeout
-from uploads.pacs.errors import FindUnsupported
+from uploads.pacs.errors import FindUnsupported, QueryRefused
 from uploads.pacs.find import FindLimited
 from uploads.pacs.qido import find_instances
 
@@ -107,17 +107,25 @@ def test_what_a_short_list_left_out_is_asked_for_by_name(most: int, lists: bool)
         return named([] if by_list and not lists else matching(request)[:most])
 
     with web_stub(answer) as stub:
-        found = find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: [*UIDS, "1.2.3.999"]})
+        found = find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: ["1.9.1", *UIDS, "1.9.2"]})
     assert set(found) == set(UIDS)
+    assert {("1.9.1",), ("1.9.2",)} <= {tuple(uids) for uids in asked_of(stub)}
     assert all(len(uids) <= 32 for uids in asked_of(stub))
 
 
 @pytest.mark.clinical
-def test_all_absent_is_found_out_with_a_few_questions() -> None:
+def test_what_no_list_names_is_asked_for_alone() -> None:
     absent = [f"1.9.{number}" for number in range(64)]
     with web_stub(lambda request: named(matching(request))) as stub:
         assert find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: absent}).keys() == set(UIDS)
-    assert len(asked_of(stub)) == 4
+    assert len(asked_of(stub)) == 2 + 64
+    assert stub.connections == 1
+
+
+def test_that_a_series_is_empty_is_found_out_with_one_more_question() -> None:
+    with web_stub(lambda _: reply(204)) as stub:
+        assert find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: UIDS}) == {}
+    assert asked_of(stub) == [UIDS[:1]]
 
 
 @pytest.mark.clinical
@@ -156,17 +164,17 @@ def test_a_service_that_takes_no_long_addresses_is_asked_one_by_one() -> None:
         return named(matching(request)[:1])
 
     with web_stub(answer) as stub:
-        assert set(find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: UIDS})) == set(UIDS)
+        assert set(find_instances(at(stub.port), STUDY, [SERIES], expected={SERIES: ["1.9", *UIDS]})) == set(UIDS)
 
 
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (400, "request_refused", Kind.RETRY),
+        (400, "find_failed", Kind.RETRY),
         (401, "not_authorised", Kind.PAUSE),
         (403, "not_authorised", Kind.PAUSE),
         (302, "redirected", Kind.PAUSE),
-        (500, "peer_fault", Kind.RETRY),
+        (500, "find_failed", Kind.RETRY),
         (503, "peer_busy", Kind.RETRY),
     ],
 )
@@ -175,13 +183,14 @@ def test_a_refusal_is_an_error_and_no_absence(status: int, code: str, kind: Kind
         find_instances(at(stub.port), STUDY, [SERIES])
     assert (caught.value.code, caught.value.kind) == (code, kind)
     assert caught.value.retry_after == (7 if status == 503 else None)
+    assert isinstance(caught.value, QueryRefused) == (code == "find_failed")
 
 
 @pytest.mark.parametrize("body", [b"<xml/>", b"[7]", b"[" * 100_000, b'{"00080018"'])
 def test_an_unreadable_answer_is_an_error_and_no_absence(body: bytes) -> None:
     with web_stub(lambda _: reply(200, body)) as stub, pytest.raises(PeerError) as caught:
         find_instances(at(stub.port), STUDY, [SERIES])
-    assert caught.value.code == "protocol_error"
+    assert caught.value.code == "find_unreadable"
 
 
 def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
