@@ -15,8 +15,16 @@ from pydicom.uid import generate_uid
 from tests.certificates import Authority, server_context
 from tests.peers import free_port
 from tests.uploads.pacs.packs import QUICK, Sample, ct_series, pack_of
-from tests.uploads.pacs.test_stow import drips, says_too_large_at_once, stops_reading, stores_all
-from tests.uploads.pacs.webpeers import at, nginx_before, put, web_orthanc
+from tests.uploads.pacs.webpeers import (
+    at,
+    drips,
+    nginx_before,
+    put,
+    says_too_large_at_once,
+    stops_reading,
+    stores_all,
+    web_orthanc,
+)
 from tests.webstub import Request, web_stub
 from uploads.pacs import qido, wado
 from uploads.pacs.address import WebPeer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ from tests.certificates import Pair
 from tests.loopback import LOOPBACK, free_port, require
 from tests.peers import Orthanc, Program, orthanc
 from tests.uploads.pacs.packs import DEFAULT, Ledger, unhung
+from tests.webstub import Request, reply, stored_and_failed
 from uploads.pacs import stow
 from uploads.pacs.address import WebPeer
 from uploads.pacs.dimse import Deadlines, Item, PeerError
@@ -101,3 +105,47 @@ def put(
 
     unhung(run)
     return book
+
+
+def stores_all(request: Request) -> bytes:
+    return reply(200, stored_and_failed(request.uids()))
+
+
+def room_for(count: int, items: list[Item]) -> int:
+    """Octets for so many of these, whose names differ a little in length."""
+    return count * max(item.source.size for item in items)
+
+
+def constantly(status: int, body: bytes = b"", **headers: str) -> Callable[[Request], bytes]:
+    return lambda _: reply(status, body, **headers)
+
+
+def says_too_large_at_once(connection: socket.socket, _: Request, __: threading.Event) -> None:
+    connection.sendall(reply(413, connection="close"))
+
+
+def closes_in_the_middle(connection: socket.socket, _: Request, __: threading.Event) -> None:
+    connection.recv(100_000)
+
+
+def stops_reading(_: socket.socket, __: Request, ended: threading.Event) -> None:
+    ended.wait()
+
+
+def drips(connection: socket.socket, _: Request, ended: threading.Event) -> None:
+    connection.setblocking(False)
+    for octet in b"HTTP/1.1 200 OK\r\n" + b"X-Slow: yes\r\n" * 1000:
+        while not ended.wait(0.05):
+            try:
+                while connection.recv(1 << 20):
+                    pass
+            except (BlockingIOError, ssl.SSLWantReadError):
+                break
+        connection.send(bytes([octet]))
+
+
+def says_it_was_done_waiting(connection: socket.socket, request: Request, _: threading.Event) -> None:
+    taken = 0
+    while taken < int(request.headers["content-length"]) - 100_000:
+        taken += len(connection.recv(100_000))
+    connection.sendall(reply(503, retry_after="9", connection="close"))
