@@ -18,7 +18,6 @@ from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_validation import changed
 from uploads.models import Delivery, LedgerEntry
 from uploads.pacs import qido
-from uploads.pipeline import retention
 from uploads.storage import pack_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
@@ -115,7 +114,8 @@ def test_an_image_refused_for_its_encoding_is_sent_decoded_where_that_is_allowed
     assert (sent.pixel_array == original.pixel_array).all()
     assert notes() == ["decoded"]
     assert LedgerEntry.objects.get().derived_sha256
-    retention.pack_of(hand_in.upload.pk).remove()
+    pack_of(hand_in.upload.pk).remove()
+    assert not pack_of(hand_in.upload.pk).derived.exists()
     assert not pack_of(hand_in.upload.pk).exists()
 
 

@@ -19,7 +19,7 @@ from uploads.pacs.web import Answer, Link
 from uploads.pacs.wire import Octets
 
 DEFAULT_DEADLINES = Deadlines()
-BATCH_BYTES = 64 * MEGABYTE
+BATCH_BYTES = 16 * MEGABYTE
 MOST_ITEMS = 2_000
 """Per request: its answer names each of them, and is held in memory."""
 LONGEST_ANSWER = 8 * MEGABYTE

@@ -15,6 +15,7 @@ from uploads.pipeline import sharing
 from uploads.states import DELIVERY_LEGS, DeliveryState, UploadState
 
 AT_ONCE = 50
+BY_URGENCY = ("urgency", "created_at", "id")  # of what is due: as it came, however often it was tried meanwhile
 # What may be tried when a destination that is down is probed, whenever it would be due: a study that is to be sent,
 # and one that waits to be asked about, else nobody would find out that the destination is back.
 PROBES = sorted(DELIVERY_LEGS)
@@ -22,7 +23,7 @@ TO_BE_SENT = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDIN
 
 
 def claim() -> Delivery | None:
-    """The most urgent due delivery whose destination may be sent to now: STAT first, then the longest due.
+    """The most urgent due delivery whose destination may be sent to now: STAT first, then as it came.
 
     A destination that is down gets one delivery as a probe per PROBE_SECONDS; a paused one gets none; in its quiet
     hours one gets STAT alone; no destination gets more associations at a time than it takes.
@@ -37,7 +38,7 @@ def claim() -> Delivery | None:
 
 def call_next() -> None:
     """A place has become free: whatever waited for it need not wait for the sweep."""
-    pk = claimable().order_by("urgency", "due_at").values_list("pk", flat=True).first()
+    pk = claimable().order_by(*BY_URGENCY).values_list("pk", flat=True).first()
     if pk is not None:
         hints.nudge("delivery", pk)
 
@@ -73,7 +74,7 @@ def _claim_at(destination_id: uuid.UUID, rows: "models.QuerySet[Delivery]") -> D
         taken = sharing.held(destination)
         if taken >= destination.max_associations or (destination.down_since is not None and taken):
             return None
-        delivery = Delivery.claim(rows.order_by("urgency", "due_at"))
+        delivery = Delivery.claim(rows.order_by(*BY_URGENCY))
         if delivery is not None:
             free = 1 if destination.down_since is not None else destination.max_associations - taken
             delivery.write(associations=min(free, sharing.worth(delivery)))
@@ -141,7 +142,7 @@ def _all_due(destination: Destination) -> None:
     """What waits for the destination may be tried at once; the sweep and each other's ends wake the rest."""
     rows = Delivery.objects.filter(destination=destination, state__in=PROBES, due_at__isnull=False)
     rows.filter(Delivery.free(), state=DeliveryState.WAITING).update(due_at=timezone.now())
-    for pk in rows.order_by("urgency", "due_at").values_list("pk", flat=True)[:AT_ONCE]:
+    for pk in rows.order_by(*BY_URGENCY).values_list("pk", flat=True)[:AT_ONCE]:
         hints.nudge("delivery", pk)
 
 

@@ -21,6 +21,7 @@ from uploads.pipeline import settling
 from uploads.states import UploadState
 
 FLUSH_SECONDS = 1.0
+PEER_BUSY = "peer_busy"
 
 ANSWERS = {
     Kind.STORED: Answer.STORED,
@@ -71,6 +72,8 @@ class Ledger:
             self._mark([key for key in ahead if key not in self._done | self._marked])
 
     def on_outcome(self, item: Item, outcome: Outcome) -> None:
+        if outcome.code == PEER_BUSY:
+            return  # the request was turned away at the door: `close` takes the mark back, as if it had not begun
         self._answers.append(self._answered(item.key, outcome))
         self._marked.discard(item.key)
         self._done.add(item.key)

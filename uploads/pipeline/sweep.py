@@ -24,7 +24,7 @@ def sweep() -> dict[str, int]:
         "expired": expire(),
         "uploads": _hint("upload", Upload.objects.filter(Upload.free_and_due(), state__in=sorted(UPLOAD_LEGS))),
         "early": _hint("early", early.due().order_by("urgency", "due_at")),
-        "deliveries": _hint("delivery", destinations.claimable().order_by("urgency", "due_at")),
+        "deliveries": _hint("delivery", destinations.claimable().order_by(*destinations.BY_URGENCY)),
         "receipts": _hint("receipt", Receipt.objects.filter(Receipt.free_and_due())),
     }
 
