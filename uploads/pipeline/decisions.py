@@ -109,7 +109,8 @@ def _retry_failed(user: User, upload: Upload) -> None:
         upload.move(to, because="retried", actor=user, due_at=timezone.now(), **fresh)
         return
     upload.move(U.DELIVERING, because="retried", actor=user, **fresh)
-    for delivery in upload.deliveries.select_for_update().filter(state__in=(D.PARTIAL, D.REFUSED)):
+    stopped = upload.deliveries.select_for_update().filter(state__in=(D.PARTIAL, D.REFUSED))
+    for delivery in stopped.filter(redirected_to__isnull=True):
         delivery.entries.filter(answer=Answer.REFUSED).update(answer=Answer.UNSENT, attempts=0)
         delivery.move(D.PENDING, because="retried", actor=user, due_at=timezone.now(), failures=0, questions=0)
     _try_now(upload)

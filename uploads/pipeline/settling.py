@@ -19,13 +19,21 @@ ACCOUNTED = frozenset({U.DELIVERED, U.VERIFIED, U.FAILED, U.REJECTED, U.CANCELLE
 
 
 def verdict(deliveries: Sequence[Delivery]) -> UploadState:
-    """The state that the required deliveries make; optional ones never decide, unless there are no others."""
-    states = {row.state for row in deliveries if row.required} or {row.state for row in deliveries}
+    """The state that the required deliveries make; optional ones never decide, unless there are no others.
+
+    One that was redirected has left its part to the delivery that took its place.
+    """
+    states = {row.state for row in _deciding(deliveries)}
     if not states or states & UNDECIDED:
         return U.DELIVERING
     if states & {D.PARTIAL, D.REFUSED}:
         return U.FAILED
     return U.VERIFIED if states == {D.VERIFIED} else U.DELIVERED
+
+
+def _deciding(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    standing = [row for row in deliveries if row.redirected_to_id is None]
+    return [row for row in standing if row.required] or standing
 
 
 def settle(upload_id: uuid.UUID) -> None:
@@ -53,7 +61,7 @@ def _move(upload: Upload, to: UploadState, deliveries: Sequence[Delivery]) -> No
     elif to == U.VERIFIED:
         upload.move(to, verified_at=now, ended_at=now)
     elif to == U.FAILED:
-        error = next((row for row in deliveries if row.state in (D.PARTIAL, D.REFUSED)), None)
+        error = next((row for row in _deciding(deliveries) if row.state in (D.PARTIAL, D.REFUSED)), None)
         upload.move(
             to,
             because=error.last_error_code if error else "",
