@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from typing import cast
 
 from uploads.pacs.errors import AssociationAborted, PeerError, TlsFailed, tls_hung_up, tls_trouble
 from uploads.pacs.outcomes import Kind
 from uploads.pacs.security import Tls
 from uploads.pacs.tls import TlsError, session
+
+Names = tuple[tuple[tuple[str, str], ...], ...]
+SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C"}
 
 
 class Records:
@@ -27,6 +31,18 @@ class Records:
         """Its notAfter as OpenSSL writes it."""
         certificate = self._session.getpeercert() or {}
         return str(certificate["notAfter"]) if "notAfter" in certificate else None
+
+    @property
+    def peer_certificate_subject(self) -> str:
+        """Whose certificate it is, as CN=…, O=…; "" where it names nobody there."""
+        certificate = self._session.getpeercert() or {}
+        names = [pair for part in cast(Names, certificate.get("subject", ())) for pair in part]
+        return ", ".join(f"{SHORT.get(name, name)}={value}" for name, value in names)
+
+    @property
+    def version(self) -> str:
+        """As TLSv1.3."""
+        return self._session.version() or ""
 
     def shaken(self) -> bool:
         """Take the handshake as far as the records at hand allow; True once our side of it is done."""

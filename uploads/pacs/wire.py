@@ -101,6 +101,11 @@ class Wire:
         """When the peer's certificate expires (UTC); None without TLS."""
         return None
 
+    @property
+    def secured_by(self) -> str:
+        """The version of TLS and whose certificate was shown, in words; "" without TLS."""
+        return ""
+
     def has_input(self) -> bool:
         """True where something (data, the end or an error) waits to be received; does not wait."""
         try:
@@ -159,6 +164,10 @@ class SecuredWire(Wire):
     def peer_certificate_ends_at(self) -> datetime | None:
         end = self._records.peer_certificate_end
         return datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None
+
+    @property
+    def secured_by(self) -> str:
+        return f"{self._records.version}, certificate of {self._records.peer_certificate_subject or 'nobody named'}"
 
     def send(self, parts: Sequence[Octets], deadline: Deadline) -> None:
         for octets in self._gathered(parts):
