@@ -7,13 +7,19 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 requests_total = Counter("http_requests_total", "HTTP requests answered, by status code.", ["status"])
 chunk_bytes_total = Counter("relaypacs_chunk_bytes_total", "Octets of chunks acknowledged.")
 legs_total = Counter("relaypacs_legs_total", "Legs of the journey run, by leg and how they ended.", ["leg", "ended"])
 instances_total = Counter("relaypacs_instances_total", "Answers of PACS to instances, by kind.", ["kind"])
+destination_certificate_ends = Gauge(
+    "destination_certificate_ends_timestamp",
+    "When the first certificate of a destination ends, ours or its own, in seconds since 1970.",
+    ["destination"],
+    multiprocess_mode="mostrecent",
+)
 
 
 class RequestMetricsMiddleware:
