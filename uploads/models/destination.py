@@ -45,7 +45,7 @@ class FetchBy(models.TextChoices):
 def zone_is_known(name: str) -> None:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, KeyError) as error:
         raise ValidationError("This time zone is not known; write it as Europe/Berlin.", code="zone_unknown") from error
 
 

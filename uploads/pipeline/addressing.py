@@ -24,6 +24,9 @@ UNTRIED: Mapping[str, Any] = {
     "probed_at": None,
     "peer_certificate_ends_at": None,
 }
+# a new way there is as good as a new address: what failed by the old one is tried by the new
+WAYS = frozenset({"url", "auth", "auth_user", "auth_secret", "tls_ca", "tls_certificate", "tls_key", "tls_server_name"})
+UNASKED: Mapping[str, Any] = {"offers": {}, "probed_at": None}
 
 
 def check(url: str) -> Target:
@@ -74,26 +77,14 @@ def _credentials(destination: Destination) -> Credentials | None:
     return None
 
 
-def put(name: str, url: str, *, required: bool) -> tuple[Destination, bool]:
-    """Makes or updates the destination of this name; also tells whether it is new. ValidationError as `check`."""
-    check(url)
-    Destination(name=name, url=url).clean_fields()
-    destination = Destination.objects.filter(name=name).first()
-    if destination is None:
-        return Destination.objects.create(name=name, url=url, required=required), True
-    changed = {"required"} | ({"url"} if destination.url != url else set())
-    destination.url, destination.required = url, required
-    save(destination, changed)
-    return destination, False
-
-
 def save(destination: Destination, changed: Collection[str]) -> None:
     """Writes these columns and no others: workers write the rest of the row at the same time."""
-    moved = "url" in changed
-    for column, value in UNTRIED.items() if moved else ():
+    moved = not WAYS.isdisjoint(changed)
+    forgotten = UNTRIED if moved else UNASKED if "query_url" in changed else {}
+    for column, value in forgotten.items():
         setattr(destination, column, value)
     with transaction.atomic():
-        destination.save(update_fields={*changed, *(UNTRIED if moved else ())})
+        destination.save(update_fields={*changed, *forgotten})
         if moved:  # the sweep finds them
             waiting = Delivery.objects.filter(Delivery.free(), destination=destination, state=DeliveryState.WAITING)
             waiting.filter(due_at__isnull=False).update(due_at=timezone.now())  # what was cancelled is due never
