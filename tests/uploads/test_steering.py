@@ -245,6 +245,15 @@ class TestWhoAndWhen:
         with pytest.raises(WrongState):
             self.act(verb, row, administrator)
 
+    @pytest.mark.parametrize("verb", ["retry_now", "redirect", "give_up"])
+    def test_nothing_of_an_upload_that_has_not_passed_its_checks(self, verb: str, administrator: User) -> None:
+        """What was relayed while it was received is not sent on by hand once its checks have failed."""
+        for state, failed_from in [(U.RECEIVING, ""), (U.HELD, ""), (U.FAILED, U.VALIDATING)]:
+            row = delivery(D.WAITING, Answer.UNSENT, upload=state)
+            Upload.objects.filter(pk=row.upload_id).update(failed_from=failed_from)
+            with pytest.raises(WrongState):
+                self.act(verb, row, administrator)
+
     def test_what_a_worker_learns_while_it_sends_is_never_lost(self, administrator: User, user: User) -> None:
         """The verbs refuse while the answers are on their way; afterwards the ledger has them."""
         with scripted_scp() as pacs:

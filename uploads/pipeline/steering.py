@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
-from uploads.models import KEPT, Answer, Delivery, Destination, LedgerEntry, Upload
-from uploads.pipeline import settling
+from uploads.models import KEPT, Answer, Delivery, Destination, Upload
+from uploads.pipeline import dispatch, settling
 from uploads.states import DeliveryState, UploadState
 
 U, D = UploadState, DeliveryState
@@ -97,7 +97,8 @@ def _held(delivery: Delivery, actor: User, *, among: Collection[DeliveryState]) 
 
 
 def _check_upload(upload: Upload) -> None:
-    if upload.state not in STEERABLE:
+    unchecked = upload.state == U.FAILED and upload.failed_from != U.DELIVERING
+    if upload.state not in STEERABLE or unchecked:
         raise WrongState("wrong_state", f"This upload is {upload.state}; its deliveries cannot be steered.")
     if upload.pack_removed_at is not None:
         raise WrongState("pack_removed", "The images were removed when their time had come; please upload them again.")
@@ -148,9 +149,7 @@ def _open(old: Delivery, to: Destination, actor: User) -> Delivery:
         due_at=timezone.now(),
     )
     images = old.entries.order_by("instance__file_index").values_list("instance", flat=True)
-    LedgerEntry.objects.bulk_create(
-        [LedgerEntry(delivery=fresh, instance_id=pk) for pk in images.iterator()], batch_size=2000
-    )
+    dispatch.enter(fresh, list(images))
     old.upload.transitions.create(
         delivery=fresh, from_state="", to_state=fresh.state, because="redirected", actor=actor
     )
