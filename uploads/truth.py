@@ -168,12 +168,12 @@ def _delivery(row: Delivery, counts: Counts) -> dict[str, Any]:
         **(counts.get(row.pk) or NOTHING | {"instances": row.study.instance_count}),
         "proof": row.proof,
         "attempts": row.total_attempts,
-        "next_attempt_at": _next_attempt(row),
+        "next_attempt_at": next_attempt(row),
         "last_error": error,
     }
 
 
-def _next_attempt(row: Delivery) -> Any:
+def next_attempt(row: Delivery) -> Any:
     """When it is tried again: by its own back-off, or with the next probe of a destination that is down."""
     if row.due_at is None or row.state not in (DeliveryState.PENDING, DeliveryState.WAITING):
         return None

@@ -40,6 +40,7 @@ SIGNS: dict[str, tuple[str, str]] = {
     "partial": ("failed", "partial"),
     "refused": ("failed", "failed"),
 }
+QUEUE_TONES = {"failed": "bad", "waiting": "warn", "delivered": "good", "verified": "good"}
 PROOFS = {
     "none": "none yet",
     "query": "listed when asked",
@@ -149,6 +150,12 @@ def ago(moment: datetime | None) -> str:
 @register.filter
 def tone(state: str) -> str:
     return SIGNS[state][0]
+
+
+@register.filter
+def queue_tone(state: str) -> str:
+    """The colour of a delivery's state on the administrator's pages."""
+    return QUEUE_TONES.get(SIGNS[state][0], "idle")
 
 
 @register.filter
