@@ -108,6 +108,14 @@ class ErrorSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class NoteSerializer(serializers.Serializer[Any]):
+    """What a reader must know of a delivery: what was left out, decoded, given up or sent elsewhere."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    instances = serializers.IntegerField()
+
+
 class DeliverySerializer(serializers.Serializer[Any]):
     destination = serializers.CharField()
     required = serializers.BooleanField()  # type: ignore[assignment]  # the contract's word, and Field's too
@@ -118,7 +126,12 @@ class DeliverySerializer(serializers.Serializer[Any]):
     changed = serializers.IntegerField()
     verified = serializers.IntegerField()
     refused = serializers.IntegerField()
+    skipped = serializers.IntegerField(help_text="Left out, as the destination allows.")
     proof = serializers.ChoiceField(choices=["none", "query", "commitment"])
+    proof_detail = serializers.CharField(help_text="What was asked, and how, in words.")
+    notes = NoteSerializer(many=True)
+    held_back = ErrorSerializer(allow_null=True, help_text="Why nothing is sent there just now: paused | quiet.")
+    redirected_to = serializers.CharField(allow_null=True, help_text="The destination that it was sent to instead.")
     attempts = serializers.IntegerField()
     next_attempt_at = serializers.DateTimeField(allow_null=True)
     last_error = ErrorSerializer(allow_null=True)

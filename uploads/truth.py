@@ -14,7 +14,7 @@ from uploads.states import DeliveryState
 
 MAX_PROBLEMS = 1000
 Counts = Mapping[uuid.UUID, dict[str, int]]
-NOTHING = {"instances": 0, "stored": 0, "changed": 0, "verified": 0, "refused": 0}
+NOTHING = {"instances": 0, "stored": 0, "changed": 0, "verified": 0, "refused": 0, "skipped": 0}
 EFFECTS = {
     FileStatus.IGNORED: "ignored",
     FileStatus.EXCLUDED: "ignored",
@@ -86,7 +86,7 @@ def _summary(
         },
         "studies": [_study(study) for study in upload.studies.all()],
         "holds": [_hold(hold) for hold in upload.holds.all() if hold.decided_at is None],
-        "deliveries": [_delivery(row, counts) for row in deliveries],
+        "deliveries": _deliveries(list(deliveries), counts),
     }
 
 
@@ -153,9 +153,17 @@ def _count(deliveries: Iterable[Delivery]) -> Counts:
             changed=Count("pk", filter=Q(answer=Answer.CHANGED)),
             verified=Count("pk", filter=Q(verified_at__isnull=False)),
             refused=Count("pk", filter=Q(answer=Answer.REFUSED)),
+            skipped=Count("pk", filter=Q(answer=Answer.SKIPPED)),
         )
     )
     return {row.pop("delivery"): row for row in rows}
+
+
+def _deliveries(rows: Sequence[Delivery], counts: Counts) -> list[dict[str, Any]]:
+    names: dict[uuid.UUID | None, str] = {
+        row.pk: row.destination_name for row in rows
+    }  # a study is redirected within its upload
+    return [_delivery(row, counts) | {"redirected_to": names.get(row.redirected_to_id)} for row in rows]
 
 
 def _delivery(row: Delivery, counts: Counts) -> dict[str, Any]:
@@ -167,10 +175,26 @@ def _delivery(row: Delivery, counts: Counts) -> dict[str, Any]:
         "state": row.state,
         **(counts.get(row.pk) or NOTHING | {"instances": row.study.instance_count}),
         "proof": row.proof,
+        "proof_detail": row.proof_detail,
+        "notes": row.notes,
+        "held_back": _held_back(row),
         "attempts": row.total_attempts,
         "next_attempt_at": next_attempt(row),
         "last_error": error,
     }
+
+
+def _held_back(row: Delivery) -> dict[str, str] | None:
+    """Why nothing is sent to its destination just now, where that is nobody's trouble with this study."""
+    destination = row.destination
+    if row.state not in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.PAUSED):
+        return None
+    if destination.paused:
+        return {"code": "paused", "detail": destination.paused_because}
+    if row.urgency and destination.is_quiet(timezone.now()):
+        until = f"{destination.quiet_until:%H:%M} {destination.quiet_zone}"
+        return {"code": "quiet", "detail": f"Quiet hours: until {until} nothing but STAT is sent there."}
+    return None
 
 
 def next_attempt(row: Delivery) -> Any:

@@ -15,9 +15,10 @@ from tests.loopback import free_port
 from tests.scripted import scripted_scp
 from tests.uploads.test_delivery import study, to
 from uploads.models import Answer, Delivery, Destination, Upload
-from uploads.pipeline import decisions, destinations, legs, settling, steering
+from uploads.pipeline import decisions, destinations, legs, receipt, settling, steering
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState, UploadState
+from uploads.truth import truth
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
 
@@ -124,6 +125,14 @@ class TestRedirect:
         assert (old["destination"], old["state"], old["required"], old["stored"]) == ("First", "partial", False, 2)
         assert (new["destination"], new["state"], new["required"], new["verified"]) == ("Second", "verified", True, 3)
         assert len(second.received) == 3
+        assert (old["redirected_to"], new["redirected_to"]) == ("Second", None)
+        assert old["notes"] == [
+            {"code": "redirected", "detail": "Sent to Second instead. First refuses our CTs.", "instances": 1}
+        ]
+        printed = receipt.html(hand_in.upload, "verified")
+        assert "2 of 3" in printed
+        assert "Sent to Second instead. First refuses our CTs. (1 image)" in printed
+        assert "The PACS listed every image when asked." in printed
         rows = hand_in.upload.transitions.filter(because="redirected").order_by("pk")
         assert [(row.delivery and row.delivery.destination_name, row.to_state, row.actor) for row in rows] == [
             ("Second", "pending", administrator),
@@ -287,3 +296,18 @@ class TestWhoAndWhen:
             work()
         assert hand_in.truth()["state"] == "verified"
         assert len(second.received) == 2
+
+
+def test_what_holds_a_delivery_back_is_in_the_truth() -> None:
+    all_day = {"quiet_from": "00:00", "quiet_until": "23:59:59.999999"}
+    rows = [
+        delivery(D.PENDING, destination__paused=True, destination__paused_because="Paused by admin."),
+        delivery(D.WAITING, destination=factories.DestinationFactory.create(**all_day)),
+        delivery(D.WAITING, destination=factories.DestinationFactory.create(**all_day), urgency=0),
+        delivery(D.SENDING, destination__paused=True),
+    ]
+    told = [truth(Upload.objects.get(pk=row.upload_id))["deliveries"][0]["held_back"] for row in rows]
+    assert told[0] == {"code": "paused", "detail": "Paused by admin."}
+    assert told[1]["code"] == "quiet"
+    assert "until 23:59 UTC" in told[1]["detail"]
+    assert told[2:] == [None, None]

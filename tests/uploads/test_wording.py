@@ -21,7 +21,12 @@ def delivery(state: str, **fields: Any) -> dict[str, Any]:
         "changed": 0,
         "verified": 0,
         "refused": 0,
+        "skipped": 0,
         "proof": "none",
+        "proof_detail": "",
+        "notes": [],
+        "held_back": None,
+        "redirected_to": None,
         "attempts": 1,
         "next_attempt_at": None,
         "last_error": None,
@@ -77,6 +82,58 @@ def test_it_says_what_the_pacs_changed() -> None:
 def test_it_names_the_proof(proof: str, words: str) -> None:
     said = wording.sentence(truth("verified", delivery("verified", stored=24, verified=24, proof=proof)))
     assert said == f"Demo PACS {words} 24 of 24."
+
+
+def test_what_was_left_out_is_never_counted_as_there() -> None:
+    for state in ("delivered", "verified"):
+        row = delivery(
+            "stored" if state == "delivered" else "verified", stored=22, verified=22, skipped=2, proof="query"
+        )
+        said = wording.sentence(truth(state, row))
+        assert "22 of 24" in said
+        assert "2 were left out, as it allows." in said
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"proof": "commitment"}, "The PACS committed to keep every image."),
+        ({"proof": "query"}, "The PACS listed every image when asked."),
+        ({}, "None yet."),
+        ({"last_error": {"code": "not_listed", "detail": ""}}, "None yet."),
+        ({"last_error": {"code": "find_unsupported", "detail": ""}}, "None: it offers no way to ask."),
+        ({"last_error": {"code": "proof_not_wanted", "detail": ""}}, "None: it is set up not to be asked."),
+    ],
+)
+def test_the_proof_is_named_in_words(fields: dict[str, Any], words: str) -> None:
+    assert wording.proof_words(delivery("stored", stored=24, **fields)) == words
+
+
+def test_one_that_must_not_be_asked_is_told_from_one_that_cannot() -> None:
+    unasked = delivery("stored", stored=24, last_error={"code": "proof_not_wanted", "detail": "Set up so."})
+    said = wording.sentence(truth("delivered", unasked))
+    assert "set up not to be asked" in said
+    assert "no proof" in said
+    assert wording.journey(truth("delivered", unasked))[3]["word"] == "not possible"
+
+
+def test_it_says_what_holds_a_study_back() -> None:
+    paused = delivery("waiting", stored=3, held_back={"code": "paused", "detail": "Paused by admin."})
+    said = wording.sentence(truth("delivering", paused))
+    assert "Demo PACS is not sent to just now (3 of 24 stored so far). Paused by admin." in said
+    quiet = delivery(
+        "pending", held_back={"code": "quiet", "detail": "Quiet hours: until 06:00 UTC nothing but STAT is sent there."}
+    )
+    assert "Quiet hours: until 06:00 UTC" in wording.sentence(truth("delivering", quiet))
+    assert wording.held_back_words(delivery("sending")) == ""
+    refused = delivery("paused", held_back={"code": "paused", "detail": "It does not know our AE title"})
+    assert wording.held_back_words(refused) == "Paused: It does not know our AE title."
+
+
+def test_it_says_whereto_a_study_was_redirected() -> None:
+    old = delivery("partial", stored=3, required=False, redirected_to="Second PACS")
+    said = wording.sentence(truth("delivering", old, delivery("sending") | {"destination": "Second PACS"}))
+    assert "It was redirected from Demo PACS (3 of 24 stored there) to Second PACS." in said
 
 
 def test_it_says_why_a_destination_has_not_taken_the_study() -> None:

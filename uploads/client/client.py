@@ -19,6 +19,7 @@ from uploads.client.wire import PATIENCE_SECONDS, SEALING, ClientError, Wire
 POLL_SECONDS = 2.0
 RESTING = frozenset({"verified", "held", "failed", "rejected", "cancelled", "expired"})
 GIVEN_UP = frozenset({"cancelled", "expired", "rejected"})
+NEVER_ASKED = frozenset({"find_unsupported", "proof_not_wanted"})
 RECEIPT_SECONDS = 60.0
 Truth = dict[str, Any]
 Until = Literal["received", "delivered", "verified"]
@@ -43,11 +44,11 @@ class Sent:
 
 
 def unprovable(truth: Truth) -> bool:
-    """Delivered, and at least one required destination offers no way to ask, so that more will not be known."""
+    """Delivered, and at least one required destination cannot, or must not, be asked: more will not be known."""
     required = [one for one in truth["deliveries"] if one["required"]] or truth["deliveries"]
     stored = [one for one in required if one["state"] != "verified"]
     return bool(stored) and all(
-        one["state"] == "stored" and (one["last_error"] or {}).get("code") == "find_unsupported" for one in stored
+        one["state"] == "stored" and (one["last_error"] or {}).get("code") in NEVER_ASKED for one in stored
     )
 
 

@@ -23,7 +23,7 @@ from uploads.truth import truth
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE_VERSION = "1"
+TEMPLATE_VERSION = "2"
 SAID = {
     "receiving": "Not complete: the clinic is still sending.",
     "delivered": "Delivered: every required destination answered that it stored every image. Not verified.",

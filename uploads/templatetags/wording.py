@@ -1,7 +1,7 @@
 """The truth in words: one honest sentence for every state, and figures, dates and names as people read them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -42,9 +42,13 @@ SIGNS: dict[str, tuple[str, str]] = {
 }
 QUEUE_TONES = {"failed": "bad", "waiting": "warn", "delivered": "good", "verified": "good"}
 PROOFS = {
-    "none": "none yet",
-    "query": "listed when asked",
-    "commitment": "committed to keep",
+    "none": "None yet.",
+    "query": "The PACS listed every image when asked.",
+    "commitment": "The PACS committed to keep every image.",
+}
+NO_PROOF = {
+    "find_unsupported": "None: it offers no way to ask.",
+    "proof_not_wanted": "None: it is set up not to be asked.",
 }
 FIXED = {
     "assembling": "All of it has arrived and is being put together. It has not been delivered.",
@@ -164,8 +168,21 @@ def sign(state: str) -> str:
 
 
 @register.filter
-def proof_words(proof: str) -> str:
-    return PROOFS.get(proof, proof)
+def proof_words(row: Truth) -> str:
+    """What proves that a destination has the images, in a sentence."""
+    if row["state"] == "stored" and row["last_error"]:
+        return NO_PROOF.get(row["last_error"]["code"], PROOFS["none"])
+    return PROOFS.get(row["proof"], row["proof"])
+
+
+@register.filter
+def held_back_words(row: Truth) -> str:
+    """Why nothing is sent to it just now; "" where nothing holds it back."""
+    held = row["held_back"]
+    if not held:
+        return ""
+    detail = held["detail"] or "Paused."
+    return _closed(detail if held["code"] == "quiet" or detail.startswith("Paused") else f"Paused: {detail}")
 
 
 @register.filter
@@ -213,6 +230,10 @@ def _delivering(truth: Truth) -> str:
 
 def _on_its_way(row: Truth) -> str:
     name, figures = row["destination"], f"{row['stored']} of {row['instances']}"
+    if row["redirected_to"]:
+        return f"It was redirected from {name} ({figures} stored there) to {row['redirected_to']}."
+    if row["held_back"] and row["state"] != "paused":
+        return f"{name} is not sent to just now ({figures} stored so far). {held_back_words(row)}"
     if row["state"] in ("stored", "verified"):
         return f"{name} answered “stored” for {figures}."
     if row["state"] == "paused":
@@ -240,18 +261,28 @@ def _delivered(truth: Truth) -> str:
 
 def _answered(row: Truth) -> str:
     changed = f" ({row['changed']} with changes)" if row["changed"] else ""
-    return f"{row['destination']} answered “stored” for {row['stored']} of {row['instances']}{changed}."
+    return f"{row['destination']} answered “stored” for {row['stored']} of {row['instances']}{changed}.{_left_out(row)}"
 
 
-def _not_verified(rows: Iterable[Truth]) -> str:
-    if any(_cannot_be_asked(row) for row in rows):
+def _left_out(row: Truth) -> str:
+    """An image that was left out is in nobody's PACS, and no sentence may make it seem so."""
+    if not row["skipped"]:
+        return ""
+    return f" {row['skipped']} {'was' if row['skipped'] == 1 else 'were'} left out, as it allows."
+
+
+def _not_verified(rows: Sequence[Truth]) -> str:
+    reasons = {row["last_error"]["code"] for row in rows if _cannot_be_asked(row)}
+    if "find_unsupported" in reasons:
         return "Not verified: it offers no way to ask whether it kept them, so there is no proof beyond its answer."
+    if reasons:
+        return "Not verified: it is set up not to be asked whether it kept them; there is no proof beyond its answer."
     return "Not yet verified: it is being asked whether it has them."
 
 
 def _cannot_be_asked(row: Truth) -> bool:
     error = row["last_error"]
-    return bool(row["state"] == "stored" and error and error["code"] == "find_unsupported")
+    return bool(row["state"] == "stored" and error and error["code"] in NO_PROOF)
 
 
 def _verified(truth: Truth) -> str:
@@ -260,7 +291,7 @@ def _verified(truth: Truth) -> str:
 
 def _proven(row: Truth) -> str:
     verb = "committed to keep" if row["proof"] == "commitment" else "was asked and listed"
-    return f"{row['destination']} {verb} {row['verified']} of {row['instances']}."
+    return f"{row['destination']} {verb} {row['verified']} of {row['instances']}.{_left_out(row)}"
 
 
 def _failed(truth: Truth) -> str:
