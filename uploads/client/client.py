@@ -25,6 +25,15 @@ Truth = dict[str, Any]
 Until = Literal["received", "delivered", "verified"]
 
 
+def _read(files: Sequence[tuple[Path, str]], on_read: Callable[[int], None]) -> Iterator[LocalFile]:
+    done = 0
+    for path, name in files:
+        file = LocalFile.of(path, name)
+        done += file.size
+        on_read(done)
+        yield file
+
+
 @dataclass(frozen=True)
 class Sent:
     """How it ended: the last truth, and whether an earlier run had opened the upload."""
@@ -102,6 +111,7 @@ class Client:
         service_level: str = "routine",
         clinical_history: str = "",
         allow_duplicate: bool = False,
+        on_read: Callable[[int], None] = lambda done: None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         on_truth: Callable[[Truth], None] = lambda truth: None,
         wait: Until = "verified",
@@ -111,6 +121,7 @@ class Client:
         Args:
             what: a study of `group`, or files and folders, of which every file is handed in.
             clinic: id or name, where the person works for several.
+            on_read: called with the bytes read for their digests, which comes before anything is sent.
             on_progress: called with the bytes acknowledged and the bytes in all.
             on_truth: called with each new truth about the upload.
             wait: stay until it comes to rest, until it is delivered, or only until it is received and sealed.
@@ -131,7 +142,7 @@ class Client:
             "studies": [declared for study in studies for declared in study.declared],
             "allow_duplicate": allow_duplicate,
         }
-        listed = [LocalFile.of(path, name) for path, name in files]
+        listed = list(_read(files, on_read))
         return self._hand_in(listed, fields, on_progress=on_progress, on_truth=on_truth, wait=wait)
 
     def _hand_in(

@@ -33,6 +33,11 @@ class StudyFiles:
             self.modalities.add(seen.header.modality)
 
     @property
+    def size(self) -> int:
+        """Bytes, as the files are now; one that has gone is told when it is read."""
+        return sum(path.stat().st_size for path, _ in self.files if path.exists())
+
+    @property
     def declared(self) -> list[dict[str, Any]]:
         """The `studies` of the manifest, by which a duplicate is told before anything is sent."""
         if not self.instances:

@@ -1,13 +1,17 @@
 """What the person who sends reads: a bar on a terminal, plain lines elsewhere, and how each study ended."""
 
 import threading
-from collections.abc import Iterable
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from uploads.client.bar import Bar, megabytes
 from uploads.client.client import Truth, unprovable
 from uploads.client.grouping import StudyFiles
 
-WIDTH = 30
+MOST_NAMED = 20  # of the files that are left out; of a disc full of a viewer's files the rest are counted
+REDRAW_SECONDS = 0.1
 
 # Received is not delivered, and delivered is not verified.
 ENDS = {
@@ -39,12 +43,11 @@ class Out(Protocol):
 class Teller:
     """Lines of several studies, from several threads."""
 
-    def __init__(self, out: Out, *, total: int) -> None:
+    def __init__(self, out: Out, *, total: int, bar: Bar | None = None) -> None:
         self._out, self._total = out, total
-        self._bar = out.isatty()
+        self._bar = (bar or Bar()) if out.isatty() else None
         self._lock = threading.Lock()
-        self._drawn = False
-        self._bytes: dict[int, tuple[int, int]] = {}
+        self._drawn_at: float | None = None
         self._tenths: dict[int, int] = {}
         self._told: dict[int, str] = {}
 
@@ -52,16 +55,37 @@ class Teller:
         with self._lock:
             self._say(line)
 
+    def expects(self, studies: Sequence[StudyFiles]) -> None:
+        """All that will be sent, so that the bar is one of everything."""
+        if self._bar is not None:
+            for number, study in enumerate(studies, 1):
+                self._bar.expect(number, study.size)
+
+    def left_out(self, files: Sequence[tuple[str, str, str]]) -> None:
+        """Files that are no part of any study, by name, code and sentence."""
+        for name, code, sentence in files[:MOST_NAMED]:
+            self.say(f"left out: {name}: {code}. {sentence}")
+        if rest := Counter(code for _, code, _ in files[MOST_NAMED:]):
+            counted = ", ".join(f"{code}: {count}" for code, count in rest.most_common())
+            self.say(f"left out: {rest.total()} more files ({counted})")
+
     def begins(self, number: int, study: StudyFiles) -> None:
         kinds = ", ".join(sorted(filter(None, study.modalities))) or "no image that can be read"
         self.say(f"{self._study(number)}: {kinds}; {len(study.files)} files")
 
+    def reading(self, number: int, done: int) -> None:
+        """Its files are read for their digests; from a slow disc that takes a while."""
+        with self._lock:
+            if self._bar:
+                self._bar.looked(number, done)
+                self._draw()
+
     def progress(self, number: int, done: int, *, total: int) -> None:
         with self._lock:
-            self._bytes[number] = (done, total)
             tenth = done * 10 // max(total, 1)
             if self._bar:
-                self._draw()
+                self._bar.received(number, done, total)
+                self._draw(now=done >= total)
             elif self._tenths.get(number) != tenth:
                 self._tenths[number] = tenth
                 self._say(f"{self._study(number)}: {megabytes(done)} of {megabytes(total)} MB received")
@@ -86,19 +110,20 @@ class Teller:
         return f"study {number} of {self._total}"
 
     def _say(self, line: str) -> None:
-        if self._drawn:
+        if self._drawn_at is not None:
             self._out.write("\r\033[K", ending="")
-            self._drawn = False
+            self._drawn_at = None
         self._out.write(line)
         self._out.flush()
 
-    def _draw(self) -> None:
-        done, total = (sum(column) for column in zip(*self._bytes.values(), strict=True))
-        filled = done * WIDTH // max(total, 1)
-        bar = "#" * filled + "." * (WIDTH - filled)
-        self._out.write(f"\r\033[K[{bar}] {megabytes(done)} of {megabytes(total)} MB received", ending="")
+    def _draw(self, *, now: bool = False) -> None:
+        """A few times a second at most: a terminal at the end of a slow line has better things to show."""
+        moment = time.monotonic()
+        if self._bar is None or (not now and self._drawn_at and moment - self._drawn_at < REDRAW_SECONDS):
+            return
+        self._out.write(f"\r\033[K{self._bar.line()}", ending="")
         self._out.flush()
-        self._drawn = True
+        self._drawn_at = moment
 
 
 def ending(truth: Truth) -> str:
@@ -109,10 +134,6 @@ def ending(truth: Truth) -> str:
     lines += [f"    {hold['code']}: {hold['detail']}" for hold in truth["holds"]]
     lines += [f"    {one['file'] or 'the upload'}: {one['code']}, {one['effect']}" for one in truth["problems"]]
     return "\n".join(lines)
-
-
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f}"
 
 
 def _troubled(truth: Truth) -> list[dict[str, Any]]:

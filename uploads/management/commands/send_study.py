@@ -40,8 +40,8 @@ class Command(BaseCommand):
         try:
             with group(options["paths"]) as found, _client(options) as client:
                 teller = Teller(self.stdout, total=len(found.studies))
-                for name, code, sentence in found.left_out:
-                    teller.say(f"left out: {name}: {code}. {sentence}")
+                teller.left_out(found.left_out)
+                teller.expects(found.studies)
                 if not found.studies:
                     raise CommandError("There is no DICOM study in these files.")
                 arrived = _send_all(client, found.studies, teller, options)
@@ -95,6 +95,7 @@ def _send(
             service_level=options["service_level"],
             clinical_history=options["history"],
             allow_duplicate=options["allow_duplicate"],
+            on_read=lambda done: teller.reading(number, done),
             on_progress=lambda done, total: teller.progress(number, done, total=total),
             on_truth=lambda truth: teller.truth(number, truth),
             wait="received" if options["no_wait"] else "verified",
