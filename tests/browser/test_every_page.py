@@ -21,6 +21,9 @@ ADMIN_PAGES = (
     "/admin/accounts/user/",
     "/admin/accounts/clinic/",
     "/admin/uploads/destination/",
+    "/admin/uploads/destination/add/",
+    "/admin/uploads/delivery/",
+    "/admin/uploads/delivery/queue/",
     "/admin/uploads/upload/",
     "/api/v1/docs",
 )

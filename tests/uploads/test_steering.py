@@ -202,6 +202,13 @@ class TestGiveUp:
         decisions.retry(administrator, upload)
         assert Delivery.objects.get().state == D.PENDING
 
+    def test_it_says_of_how_many_images_nobody_knows(self, administrator: User) -> None:
+        row = steering.give_up(
+            delivery(D.WAITING, Answer.STORED, Answer.UNKNOWN, Answer.SENDING), actor=administrator, reason="x"
+        )
+        assert row.notes[0]["detail"].endswith("Of 2 of them it is not known whether they had arrived.")
+        assert row.notes[0]["instances"] == 2
+
     def test_an_optional_one_leaves_the_upload_as_it_is(self, administrator: User) -> None:
         row = delivery(D.STORED, Answer.STORED, upload=U.DELIVERED)
         optional = factories.DeliveryFactory.create(study=row.study, state=D.WAITING, required=False)

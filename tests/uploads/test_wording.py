@@ -99,6 +99,7 @@ def test_what_was_left_out_is_never_counted_as_there() -> None:
     [
         ({"proof": "commitment"}, "The PACS committed to keep every image."),
         ({"proof": "query"}, "The PACS listed every image when asked."),
+        ({"proof": "query", "skipped": 1}, "The PACS listed every image that it takes when asked."),
         ({}, "None yet."),
         ({"last_error": {"code": "not_listed", "detail": ""}}, "None yet."),
         ({"last_error": {"code": "find_unsupported", "detail": ""}}, "None: it offers no way to ask."),
@@ -107,6 +108,11 @@ def test_what_was_left_out_is_never_counted_as_there() -> None:
 )
 def test_the_proof_is_named_in_words(fields: dict[str, Any], words: str) -> None:
     assert wording.proof_words(delivery("stored", stored=24, **fields)) == words
+
+
+@pytest.mark.parametrize("state", ["partial", "refused"])
+def test_what_has_stopped_has_no_proof_to_come(state: str) -> None:
+    assert wording.proof_words(delivery(state)) == "None."
 
 
 def test_one_that_must_not_be_asked_is_told_from_one_that_cannot() -> None:
@@ -141,6 +147,7 @@ def test_it_says_why_a_destination_has_not_taken_the_study() -> None:
     said = wording.sentence(truth("delivering", waiting))
     assert "(10 of 24 stored): Nobody answers. It is tried again." in said
     assert "not been delivered everywhere" in said
+    assert "(0 of 24 stored). It is tried again." in wording.sentence(truth("delivering", delivery("waiting")))
     paused = delivery("paused", last_error={"code": "called_ae_unknown", "detail": "Wrong AE."})
     assert "is paused: Wrong AE." in wording.sentence(truth("delivering", paused))
 

@@ -32,9 +32,7 @@ FIELD_OF = {"auth_secret": "new_secret", "tls_key": "new_key"}
 class DestinationForm(DestinationModelForm):
     new_secret = SecretField(label="Password or token")
     clear_secret = forms.BooleanField(label="Forget the stored password or token", required=False)
-    new_key = KeyField(
-        label="Our private key", help_text="PEM, without a passphrase. Leave it empty to keep the stored one."
-    )
+    new_key = KeyField(label="Our private key", help_text="PEM, without a passphrase.")
     clear_key = forms.BooleanField(label="Forget the stored private key", required=False)
     outcome_rules = ListField(label="Outcome rules", help_text=RULES_HELP)
     optional_classes = ListField(label="Optional classes", help_text=CLASSES_HELP, rows=3)
@@ -85,9 +83,8 @@ class DestinationForm(DestinationModelForm):
 
     def _tell_of(self, name: str, *, stored: bool) -> None:
         if name in self.fields:
-            self.fields[name].help_text = (
-                f"{'One is stored' if stored else 'None is stored'}. {self.fields[name].help_text}"
-            )
+            kept = "One is stored; leave it empty to keep that." if stored else "None is stored."
+            self.fields[name].help_text = f"{kept} {self.fields[name].help_text}".strip()
 
     @property
     def changed_columns(self) -> set[str]:

@@ -60,14 +60,13 @@ class DestinationAdmin(DestinationModelAdmin):
     inlines = (RouteInline,)
     list_display = (
         "name",
-        "url",
         "standing",
         "waiting",
         "certificates",
         "proof_offered",
-        "active",
         "required",
-        "last_success_at",
+        "active",
+        "url",
     )
     list_filter = ("active", "required", "paused", ("down_since", admin.EmptyFieldListFilter))
     search_fields = ("name", "url")
@@ -124,7 +123,7 @@ class DestinationAdmin(DestinationModelAdmin):
     def proof_offered(self, destination: Destination) -> str:
         return standing.proof(destination)
 
-    @admin.display(description="deliveries under way", ordering="waiting_count")
+    @admin.display(description="waiting", ordering="waiting_count")
     def waiting(self, destination: Destination) -> int:
         count: int = getattr(destination, "waiting_count", 0)
         return count

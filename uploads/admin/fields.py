@@ -21,9 +21,9 @@ class UnshownText(forms.Textarea):
 class SecretField(forms.CharField):
     """A password or token, on one line: empty keeps the stored one."""
 
-    def __init__(self, *, label: str, help_text: str = "Leave it empty to keep the stored one.") -> None:
+    def __init__(self, *, label: str) -> None:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 40})
-        super().__init__(label=label, required=False, strip=False, help_text=help_text, widget=widget, max_length=4000)
+        super().__init__(label=label, required=False, strip=False, widget=widget, max_length=4000)
 
 
 class KeyField(forms.CharField):

@@ -1,7 +1,7 @@
 """How a destination stands, in words and with a colour: up, down, paused or quiet; its certificates; its proof."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -33,8 +33,8 @@ def of(destination: Destination) -> Standing:
     if destination.paused:
         return Standing("warn", "Paused", destination.paused_because)
     if destination.down_since is not None:
-        since = date_format(destination.down_since, "DATETIME_FORMAT")
-        return Standing("bad", "Down", f"since {since}. {destination.last_error}".strip())
+        since = f"since {date_format(destination.down_since, 'j M, H:i')} UTC"
+        return Standing("bad", "Down", f"{since}. {destination.last_error}" if destination.last_error else since)
     if destination.is_quiet(timezone.now()):
         return Standing("idle", "Quiet", f"until {destination.quiet_until:%H:%M} {destination.quiet_zone}")
     if destination.last_success_at is None:
@@ -48,7 +48,7 @@ def certificates(destination: Destination) -> Standing | None:
     if ending is None:
         return None
     whose = "its own" if ending == destination.peer_certificate_ends_at else "ours"
-    left, day = ending - timezone.now(), date_format(ending, "DATE_FORMAT")
+    left, day = ending - timezone.now(), date_format(ending, "j M Y")
     if left <= timedelta(0):
         return Standing("bad", "Expired", f"{whose}, on {day}")
     if left <= WARN_AHEAD:
@@ -71,7 +71,3 @@ def proof(destination: Destination) -> str:
     if destination.offers.get("commitment") and destination.proof_wanted != ProofWanted.QUERY:
         return COMMITMENT
     return query or "It offers none"
-
-
-def since(moment: datetime | None) -> str:
-    return date_format(moment, "DATETIME_FORMAT") if moment else "never"

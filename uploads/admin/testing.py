@@ -69,6 +69,10 @@ class Class:
     taken: list[tuple[str, str]]
     refused: list[tuple[str, str, str]]
 
+    @property
+    def how_many(self) -> str:
+        return f"{len(self.taken)} of {len(self.taken) + len(self.refused)} syntaxes"
+
 
 def page(desk: DestinationModelAdmin, request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Shows what the last test found; POST tests anew, which may take the better part of a minute."""
@@ -101,9 +105,9 @@ def _tested(desk: DestinationModelAdmin, request: HttpRequest, destination: Dest
         desk.message_user(request, f"{error.detail} [{error.code}]", messages.ERROR)
         return None
     desk.log_change(request, destination, "Tested.")
-    if found.ok and destination.down_since is not None:
+    if found.ok:
         destinations.came_up(destination)
-        destination.down_since = None
+        destination.refresh_from_db()
     return found
 
 

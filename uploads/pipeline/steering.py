@@ -14,7 +14,7 @@ from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
 from uploads.models import KEPT, Answer, Delivery, Destination, Upload
-from uploads.pipeline import dispatch, settling
+from uploads.pipeline import dispatch, ledger, settling
 from uploads.states import DeliveryState, UploadState
 
 U, D = UploadState, DeliveryState
@@ -134,6 +134,8 @@ def _end(delivery: Delivery, actor: User, *, because: str, **changes: Any) -> No
 
 def _note(delivery: Delivery, code: str, detail: str) -> list[dict[str, Any]]:
     left = delivery.entries.exclude(answer__in=(*KEPT, Answer.SKIPPED)).count()
+    if unknown := delivery.entries.filter(answer__in=ledger.UNCERTAIN).count():
+        detail += f" Of {unknown} of them it is not known whether they had arrived."
     return [*delivery.notes, {"code": code, "detail": detail, "instances": left}]
 
 

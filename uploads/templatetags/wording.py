@@ -172,7 +172,10 @@ def proof_words(row: Truth) -> str:
     """What proves that a destination has the images, in a sentence."""
     if row["state"] == "stored" and row["last_error"]:
         return NO_PROOF.get(row["last_error"]["code"], PROOFS["none"])
-    return PROOFS.get(row["proof"], row["proof"])
+    if row["proof"] == "none" and row["state"] in ("partial", "refused"):
+        return "None."
+    words = PROOFS.get(row["proof"], row["proof"])
+    return words.replace("every image", "every image that it takes") if row["skipped"] else words
 
 
 @register.filter
@@ -241,7 +244,8 @@ def _on_its_way(row: Truth) -> str:
     if row["state"] in ("partial", "refused"):
         return f"{name} stored only {figures}."
     if row["state"] == "waiting":
-        return f"{name} has not taken it yet ({figures} stored): {_error(row)} It is tried again."
+        why = f": {_error(row)}" if row["last_error"] else "."
+        return f"{name} has not taken it yet ({figures} stored){why} It is tried again."
     return f"{name} answered “stored” for {figures} so far."
 
 

@@ -186,7 +186,7 @@ class TestSecrets:
         assert SECRET not in made.auth_secret
         assert unseal(made.auth_secret) == SECRET
         page = desk.get(reverse("admin:uploads_destination_change", args=[made.pk])).text
-        assert "One is stored." in page
+        assert "One is stored; leave it empty to keep that." in page
         assert SECRET not in page
         assert made.auth_secret not in page
         assert SECRET not in str(LogEntry.objects.values_list())
