@@ -14,7 +14,7 @@ from tests.handin import HandIn, work
 from tests.loopback import free_port
 from tests.scripted import scripted_scp
 from tests.uploads.test_delivery import study, to
-from uploads.models import Answer, Delivery, Destination, Upload
+from uploads.models import Answer, Delivery, Destination, Instance, Upload
 from uploads.pipeline import decisions, destinations, legs, receipt, settling, steering
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState, UploadState
@@ -91,6 +91,29 @@ class TestRetry:
         upload = Upload.objects.get()
         assert (upload.state, upload.problem_code, upload.failed_from) == (U.DELIVERING, "", "")
         assert Delivery.objects.get().transitions.get().because == "retried_refused"
+
+    def test_what_must_not_go_there_is_not_sent_by_any_retry(self, administrator: User) -> None:
+        """Rule S13: images that may show a name, to a destination that must not get them."""
+        row = failed(D.REFUSED, Answer.REFUSED, Answer.REFUSED)
+        Destination.objects.update(deidentified=True)
+        named = row.entries.order_by("pk").first()
+        assert named is not None
+        Instance.objects.filter(pk=named.instance_id).update(burned_in=True)
+        steering.retry_refused(row, administrator)
+        assert answers(row) == [Answer.REFUSED, Answer.UNSENT]
+        Delivery.objects.update(state=D.REFUSED)
+        Upload.objects.update(state=U.FAILED, failed_from=U.DELIVERING)
+        decisions.retry(administrator, Upload.objects.get())
+        assert answers(row) == [Answer.REFUSED, Answer.UNSENT]
+        Delivery.objects.update(state=D.REFUSED)
+        with pytest.raises(WrongState, match="nothing_refused"):
+            steering.retry_refused(row, administrator)
+
+    def test_one_that_must_not_get_them_does_not_get_them_by_a_redirection(self, administrator: User) -> None:
+        row, other = delivery(D.WAITING, Answer.UNSENT), factories.DestinationFactory.create(deidentified=True)
+        Instance.objects.update(burned_in=True)
+        fresh = steering.redirect(row, other, actor=administrator, reason="x")
+        assert answers(fresh) == [Answer.REFUSED]
 
     def test_where_nothing_was_refused_there_is_nothing_to_retry(self, administrator: User) -> None:
         with pytest.raises(WrongState, match="nothing_refused"):

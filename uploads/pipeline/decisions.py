@@ -11,7 +11,7 @@ from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
 from uploads.models import KEPT, Answer, Delivery, Destination, FileStatus, Hold, Upload
-from uploads.pipeline import settling
+from uploads.pipeline import settling, steering
 from uploads.pipeline.intake import may_change
 from uploads.states import CANCELLABLE, UNDECIDED, DeliveryState, UploadState
 from uploads.truth import NEVER_PLAIN, choices_for
@@ -111,7 +111,7 @@ def _retry_failed(user: User, upload: Upload) -> None:
     upload.move(U.DELIVERING, because="retried", actor=user, **fresh)
     stopped = upload.deliveries.select_for_update().filter(state__in=(D.PARTIAL, D.REFUSED))
     for delivery in stopped.filter(redirected_to__isnull=True):
-        delivery.entries.filter(answer=Answer.REFUSED).update(answer=Answer.UNSENT, attempts=0)
+        steering.unrefuse(delivery)
         delivery.move(D.PENDING, because="retried", actor=user, due_at=timezone.now(), failures=0, questions=0)
     _try_now(upload)
 

@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
-from uploads.models import KEPT, Answer, Delivery, Destination, Upload
-from uploads.pipeline import dispatch, ledger, settling
+from uploads.models import KEPT, Answer, Delivery, Destination, Instance, Upload
+from uploads.pipeline import admission, dispatch, ledger, settling
 from uploads.states import DeliveryState, UploadState
 
 U, D = UploadState, DeliveryState
@@ -42,10 +42,18 @@ def retry_refused(delivery: Delivery, actor: User) -> Delivery:
     """Sends what was refused once more; what is stored stays stored. Raises WrongState, NotAllowed."""
     with transaction.atomic():
         delivery = _held(delivery, actor, among=STOPPED)
-        if not delivery.entries.filter(answer=Answer.REFUSED).update(answer=Answer.UNSENT, attempts=0):
-            raise WrongState("nothing_refused", "The PACS has refused no image of this study.")
+        if not unrefuse(delivery):
+            raise WrongState("nothing_refused", "The PACS has refused no image of this study that may be sent there.")
         _go(delivery, actor, because="retried_refused")
     return delivery
+
+
+def unrefuse(delivery: Delivery) -> int:
+    """Lets what the PACS refused be sent again; what must not go there (rules S13, S14) stays refused. How many."""
+    refused = delivery.entries.filter(answer=Answer.REFUSED)
+    barred = admission.refusals(delivery.destination, Instance.objects.filter(entries__in=refused))
+    rows = refused.exclude(instance__in=[refusal.instance_pk for refusal in barred])
+    return rows.update(answer=Answer.UNSENT, attempts=0)
 
 
 def redirect(delivery: Delivery, to: Destination, *, actor: User, reason: str) -> Delivery:
