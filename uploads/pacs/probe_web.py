@@ -24,7 +24,6 @@ BOUNDARY = "relaypacs-nothing"
 EMPTY = f"--{BOUNDARY}--\r\n".encode()
 STORE_HEADERS = {
     "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
-    "Content-Length": str(len(EMPTY)),
     "Accept": "application/dicom+json",
 }
 JSON = "application/dicom+json"
@@ -120,7 +119,9 @@ class _Prober:
         try:
             with Link(self._peer, QUICK) as link:
                 if method == "POST":
-                    answer = link.post(target, STORE_HEADERS, [[EMPTY]], deadline=deadline, most=most)
+                    answer = link.post(
+                        target, STORE_HEADERS, [[EMPTY]], length=len(EMPTY), deadline=deadline, most=most
+                    )
                 else:
                     answer = link.get(target, accept=accept, due=lambda _: deadline, most=most)
         except PeerError as trouble:

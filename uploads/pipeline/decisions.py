@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
-from uploads.models import KEPT, Answer, Delivery, Destination, FileStatus, Hold, Upload
+from uploads.models import KEPT, Delivery, Destination, FileStatus, Hold, Upload
 from uploads.pipeline import settling, steering
 from uploads.pipeline.intake import may_change
 from uploads.states import CANCELLABLE, UNDECIDED, DeliveryState, UploadState
