@@ -27,7 +27,7 @@ def test_what_was_found_is_kept() -> None:
     assert kept.offers == {
         "echo": True,
         "query": "find",
-        "commitment": True,
+        "commitment_offered": True,
         "fetch": ["get", "move"],
         "refused": kept.offers["refused"],
         "at": kept.probed_at.isoformat(),
@@ -44,11 +44,35 @@ def test_what_it_refuses_is_kept_with_the_reason() -> None:
         probing.probe(destination)
     refused = Destination.objects.get().offers["refused"]
     assert ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.4.201", 4] in refused
-    assert (destination.offers["query"], destination.offers["commitment"], destination.offers["fetch"]) == (
-        None,
-        False,
-        [],
-    )
+    offers = destination.offers
+    assert (offers["query"], offers["commitment_offered"], offers["commitment"]) == (None, False, False)
+    assert (offers["fetch"], offers["commitment_at"]) == ([], offers["at"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {}),
+        ({"commitment": False, "commitment_at": "2026-01-01T00:00:00+00:00"}, "kept"),
+        ({"commitment": True, "commitment_at": "2026-01-01T00:00:00+00:00"}, "kept"),
+        ({"commitment": False, "commitment_at": "2026-01-01T00:00:00+00:00", "commitment_offered": False}, {}),
+    ],
+)
+def test_an_offer_to_commit_does_not_undo_what_was_learned(before: dict[str, object], after: object) -> None:
+    """A PACS that takes the context and never reports would be waited for again and again."""
+    with orthanc() as server:
+        destination = DestinationFactory.create(url=f"dicom://{server.ae}@127.0.0.1:{server.port}", offers=before)
+        probing.probe(destination)
+    learned = {name: value for name, value in destination.offers.items() if name in ("commitment", "commitment_at")}
+    assert learned == (before if after == "kept" else after)
+    assert destination.offers["commitment_offered"] is True
+
+
+def test_where_nobody_answered_what_was_learned_stays() -> None:
+    before = {"commitment": True, "commitment_at": "2026-01-01T00:00:00+00:00"}
+    destination = DestinationFactory.create(url=f"dicom://PACS@127.0.0.1:{free_port()}", offers=before)
+    probing.probe(destination)
+    assert destination.offers["commitment"] is True
 
 
 def test_one_that_is_away_offers_nothing() -> None:

@@ -104,6 +104,7 @@ def test_what_was_left_out_is_never_counted_as_there() -> None:
         ({"last_error": {"code": "not_listed", "detail": ""}}, "None yet."),
         ({"last_error": {"code": "find_unsupported", "detail": ""}}, "None: it offers no way to ask."),
         ({"last_error": {"code": "proof_not_wanted", "detail": ""}}, "None: it is set up not to be asked."),
+        ({"last_error": {"code": "commitment_awaited", "detail": ""}}, "None yet."),
     ],
 )
 def test_the_proof_is_named_in_words(fields: dict[str, Any], words: str) -> None:
@@ -121,6 +122,18 @@ def test_one_that_must_not_be_asked_is_told_from_one_that_cannot() -> None:
     assert "set up not to be asked" in said
     assert "no proof" in said
     assert wording.journey(truth("delivered", unasked))[3]["word"] == "not possible"
+
+
+def test_an_older_copy_is_never_told_as_ours() -> None:
+    trouble = {
+        "code": "copy_unproved",
+        "detail": "3 of 24 images were there before: nothing proves whose copy it keeps.",
+    }
+    row = delivery("stored", stored=24, verified=24, last_error=trouble)
+    said = wording.sentence(truth("delivered", row))
+    assert said.endswith("Not verified. 3 of 24 images were there before: nothing proves whose copy it keeps.")
+    assert wording.proof_words(row).startswith("None: it had images of these names before")
+    assert wording.journey(truth("delivered", row))[3]["word"] == "not possible"
 
 
 def test_it_says_what_holds_a_study_back() -> None:

@@ -68,6 +68,8 @@ def proof(destination: Destination) -> str:
     if destination.probed_at is None:
         return "Not tested yet"
     query = PROOFS.get(str(destination.offers.get("query")), "")
-    if destination.offers.get("commitment") and destination.proof_wanted != ProofWanted.QUERY:
+    offers = destination.offers
+    committing = offers.get("commitment", offers.get("commitment_offered"))  # seen to commit, else said to
+    if committing and destination.proof_wanted != ProofWanted.QUERY:
         return COMMITMENT
     return query or "It offers none"

@@ -19,7 +19,8 @@ from uploads.client.wire import PATIENCE_SECONDS, SEALING, ClientError, Wire
 POLL_SECONDS = 2.0
 RESTING = frozenset({"verified", "held", "failed", "rejected", "cancelled", "expired"})
 GIVEN_UP = frozenset({"cancelled", "expired", "rejected"})
-NEVER_ASKED = frozenset({"find_unsupported", "proof_not_wanted"})
+# why a delivery that is stored rests there: nothing more can be found out
+NEVER_PROVED = frozenset({"find_unsupported", "proof_not_wanted", "sample_unfetchable", "copy_unproved"})
 RECEIPT_SECONDS = 60.0
 Truth = dict[str, Any]
 Until = Literal["received", "delivered", "verified"]
@@ -57,7 +58,7 @@ def unprovable(truth: Truth) -> bool:
     required = [one for one in truth["deliveries"] if one["required"]] or truth["deliveries"]
     stored = [one for one in required if one["state"] != "verified"]
     return bool(stored) and all(
-        one["state"] == "stored" and (one["last_error"] or {}).get("code") in NEVER_ASKED for one in stored
+        one["state"] == "stored" and (one["last_error"] or {}).get("code") in NEVER_PROVED for one in stored
     )
 
 

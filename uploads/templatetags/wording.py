@@ -49,6 +49,8 @@ PROOFS = {
 NO_PROOF = {
     "find_unsupported": "None: it offers no way to ask.",
     "proof_not_wanted": "None: it is set up not to be asked.",
+    "sample_unfetchable": "None: a sample was to be fetched back, and it gives none.",
+    "copy_unproved": "None: it had images of these names before, and gives none back to be compared.",
 }
 FIXED = {
     "assembling": "All of it has arrived and is being put together. It has not been delivered.",
@@ -279,8 +281,10 @@ def _not_verified(rows: Sequence[Truth]) -> str:
     reasons = {row["last_error"]["code"] for row in rows if _cannot_be_asked(row)}
     if "find_unsupported" in reasons:
         return "Not verified: it offers no way to ask whether it kept them, so there is no proof beyond its answer."
-    if reasons:
+    if "proof_not_wanted" in reasons:
         return "Not verified: it is set up not to be asked whether it kept them; there is no proof beyond its answer."
+    if reasons:
+        return f"Not verified. {' '.join(_error(row) for row in rows if _cannot_be_asked(row))}"
     return "Not yet verified: it is being asked whether it has them."
 
 

@@ -282,10 +282,12 @@ class TestStanding:
 
     def test_it_tells_which_proof_was_found_last(self, desk: Client) -> None:
         at = {"probed_at": timezone.now()}
-        both = {"commitment": True, "query": "find"}
+        both = {"commitment_offered": True, "query": "find"}
         DestinationFactory.create(name="a", offers=both, **at)
         DestinationFactory.create(name="b", offers=both, proof_wanted="query", **at)
-        DestinationFactory.create(name="c", offers={"commitment": False, "query": "qido"}, **at)
+        DestinationFactory.create(
+            name="c", offers={"commitment": False, "commitment_offered": True, "query": "qido"}, **at
+        )
         DestinationFactory.create(name="d", offers={"commitment": False, "query": None}, **at)
         DestinationFactory.create(name="e")
         DestinationFactory.create(name="f", proof_wanted="none")
