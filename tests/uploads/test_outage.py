@@ -25,7 +25,7 @@ from tests.uploads.test_validation import changed
 from uploads.models import Delivery, Destination
 from uploads.pipeline import sweep
 
-pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
+pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.long, pytest.mark.django_db]
 
 STUDIES = 50
 LEVELS = ("routine", "emergency", "stat")

@@ -83,7 +83,7 @@ def _study(body: bytes, study_instance_uid: str) -> FoundStudy | None:
     try:
         named = [one for one in dicomjson.objects(body) if dicomjson.text(one, STUDY) == study_instance_uid]
     except NotDicomJson as error:
-        raise AssociationAborted("protocol_error", "The PACS sent an answer that is no DICOM JSON.") from error
+        raise QueryRefused("find_failed", "The PACS sent an answer that is no DICOM JSON.", bounded=True) from error
     keys = {
         keyword: f"{group:04X}{number:04X}" for keyword, (group, number) in (STUDY_KEYS | OPTIONAL_STUDY_KEYS).items()
     }
