@@ -14,6 +14,18 @@ requests_total = Counter("http_requests_total", "HTTP requests answered, by stat
 chunk_bytes_total = Counter("relaypacs_chunk_bytes_total", "Octets of chunks acknowledged.")
 legs_total = Counter("relaypacs_legs_total", "Legs of the journey run, by leg and how they ended.", ["leg", "ended"])
 instances_total = Counter("relaypacs_instances_total", "Answers of PACS to instances, by kind.", ["kind"])
+deliveries_waiting = Gauge(
+    "relaypacs_deliveries_waiting",
+    "Studies that are still to be sent to a destination.",
+    ["destination"],
+    multiprocess_mode="mostrecent",
+)
+destination_up = Gauge(
+    "relaypacs_destination_up",
+    "1 where a destination may be sent to, 0 where it is down or paused.",
+    ["destination"],
+    multiprocess_mode="mostrecent",
+)
 destination_certificate_ends = Gauge(
     "destination_certificate_ends_timestamp",
     "When the first certificate of a destination ends, ours or its own, in seconds since 1970.",

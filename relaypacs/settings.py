@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from environ import FileAwareEnv
@@ -241,6 +242,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "uploads.tasks.sync_packs",
         "schedule": 3.0,
         "options": {"queue": "maintenance", "expires": 9.0},
+    },
+    "measure": {
+        "task": "uploads.tasks.measure",
+        "schedule": 15.0,
+        "options": {"queue": "maintenance", "expires": 30.0},
+    },
+    "certificates": {
+        "task": "uploads.tasks.warn_of_certificates",
+        "schedule": crontab(hour="6", minute="0"),
+        "options": {"queue": "maintenance", "expires": 3600.0},
     },
     "retention": {
         "task": "uploads.tasks.retention",

@@ -15,7 +15,7 @@ from django.db import close_old_connections
 
 from relaypacs import health, logs
 from uploads.pacs.crew import LaneStuck
-from uploads.pipeline import durability, legs, receipt
+from uploads.pipeline import destinations, durability, expiry, legs, receipt
 from uploads.pipeline import retention as retaining
 from uploads.pipeline import sweep as sweeping
 
@@ -67,6 +67,19 @@ def retention() -> None:
     """Removes bytes whose time has come, and tokens that no longer open anything."""
     retaining.retention()
     call_command("flushexpiredtokens")
+
+
+@shared_task(queue="maintenance", time_limit=60)
+def measure() -> None:
+    """Sets the figures of the destinations."""
+    destinations.measure()
+    expiry.measure()
+
+
+@shared_task(queue="maintenance", time_limit=60)
+def warn_of_certificates() -> None:
+    """Once a day, of those that end soon."""
+    expiry.warn()
 
 
 @setup_logging.connect

@@ -27,6 +27,7 @@ def test_each_has_its_figure_and_those_that_end_soon_a_line(caplog: pytest.LogCa
     DestinationFactory.create(name="switched off", certificates_end_at=soon, active=False)
     with caplog.at_level(logging.WARNING, "uploads.pipeline.expiry"):
         assert expiry.warn() == 2
+    expiry.measure()
     assert sorted(record.getMessage() for record in caplog.records) == [
         "a certificate of destination over has ended",
         "a certificate of destination soon ends in 12 days",

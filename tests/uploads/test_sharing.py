@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from prometheus_client import REGISTRY
 
 from accounts.models import Role
 from tests import factories
@@ -166,3 +167,15 @@ def test_in_quiet_hours_stat_alone_goes_and_the_page_says_when_the_rest_does() -
         work()
         assert stat.truth()["state"] == "verified"
         assert len(scp.received) == 1
+
+
+def test_what_waits_and_what_is_up_are_figures(pacs: Destination) -> None:
+    waiting(pacs, images=1)
+    down = factories.DestinationFactory.create(down_since=timezone.now())
+    destinations.measure()
+
+    def figure(name: str, destination: Destination) -> float | None:
+        return REGISTRY.get_sample_value(name, {"destination": destination.name})
+
+    assert figure("relaypacs_deliveries_waiting", pacs) == 1
+    assert (figure("relaypacs_destination_up", pacs), figure("relaypacs_destination_up", down)) == (1, 0)

@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from accounts.models import User
+from relaypacs import metrics
 from uploads import hints
 from uploads.models import Delivery, Destination, LeaseLost
 from uploads.pipeline import sharing
@@ -146,7 +147,11 @@ def _all_due(destination: Destination) -> None:
         hints.nudge("delivery", pk)
 
 
-def waiting_by_destination() -> dict[str, int]:
-    """How many deliveries wait at each destination, for the health page and the metrics."""
-    rows = Destination.objects.annotate(waiting=Count("deliveries", filter=Q(deliveries__state__in=TO_BE_SENT)))
-    return dict(rows.values_list("name", "waiting"))
+def measure() -> None:
+    """Figures for the monitoring: what waits for each destination, and whether it may be sent to."""
+    waits = Q(deliveries__state__in=TO_BE_SENT) & ~Q(deliveries__upload__state=UploadState.CANCELLED)
+    rows = Destination.objects.filter(active=True).annotate(waiting=Count("deliveries", filter=waits))
+    for destination in rows:
+        up = destination.down_since is None and not destination.paused
+        metrics.destination_up.labels(destination=destination.name).set(int(up))
+        metrics.deliveries_waiting.labels(destination=destination.name).set(destination.waiting)

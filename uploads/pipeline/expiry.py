@@ -1,6 +1,7 @@
 """Certificates that end soon: a figure for the monitoring, and once a day a line in the log."""
 
 import logging
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -19,16 +20,23 @@ def ends_first(destination: Destination) -> datetime | None:
     return min(filter(None, ends), default=None)
 
 
+def measure() -> None:
+    """Sets the figure for each active destination that has a certificate."""
+    for name, ending in _endings():
+        metrics.destination_certificate_ends.labels(destination=name).set(ending.timestamp())
+
+
 def warn() -> int:
-    """Sets the figure for each active destination, and warns of those that end within WARN_AHEAD; how many."""
-    warned = 0
+    """Warns of those that end within WARN_AHEAD; how many."""
+    now = timezone.now()
+    return sum(_warn(name, ending - now) for name, ending in _endings())
+
+
+def _endings() -> Iterator[tuple[str, datetime]]:
     for destination in Destination.objects.filter(active=True):
         ending = ends_first(destination)
-        if ending is None:
-            continue
-        metrics.destination_certificate_ends.labels(destination=destination.name).set(ending.timestamp())
-        warned += _warn(destination.name, ending - timezone.now())
-    return warned
+        if ending is not None:
+            yield destination.name, ending
 
 
 def _warn(name: str, left: timedelta) -> bool:
