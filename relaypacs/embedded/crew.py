@@ -82,7 +82,7 @@ def celery(*words: str) -> None:
 
 
 def _forget_schedule() -> None:
-    """Entries are intervals or times of day: the file holds nothing worth keeping, and half written it is in the way."""
+    """Entries are intervals or times of day: the file holds nothing worth keeping; half written it is in the way."""
     schedule = Path(settings.CELERY_BEAT_SCHEDULE_FILENAME)
     for file in schedule.parent.glob(f"{schedule.name}*"):
         file.unlink(missing_ok=True)

@@ -14,7 +14,11 @@ function ticks() {
 function show(html) {
   const fresh = new DOMParser().parseFromString(`<div>${html}</div>`, "text/html").body.firstElementChild;
   if (!fresh) return;
-  const ticked = new Set(ticks().filter((box) => box.checked).map((box) => box.value));
+  const ticked = new Set(
+    ticks()
+      .filter((box) => box.checked)
+      .map((box) => box.value),
+  );
   const focused = queue.contains(document.activeElement) ? document.activeElement?.id : "";
   queue.replaceChildren(...fresh.childNodes);
   for (const box of ticks()) box.checked = ticked.has(box.value);
