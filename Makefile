@@ -20,6 +20,7 @@ SCRIPTS := deploy/scripts
 #   make test WORKERS=2                                        tests spread over processes
 #   make test ARGS='-k chunk -x'                               one more word for pytest
 #   make check TESTED=1                                        `make test` has just passed on this very tree
+#   make bench ROWS="P4 P5" ROUNDS=5 WRITE=1                   these rows, and into deploy/benchmarks.md
 #   make demo STUDY=path/to/folder                             another study than the bundled one
 PYTEST_OPTS ?= --timeout=300
 WORKERS ?=
@@ -27,6 +28,9 @@ ARGS ?=
 TESTED ?=
 STUDY ?=
 export STUDY
+ROWS ?=
+ROUNDS ?=
+WRITE ?=
 
 PYTEST = $(BIN)/python -m pytest $(PYTEST_OPTS) $(if $(WORKERS),-n $(WORKERS) --dist loadgroup)
 COVERAGE := --cov --cov-report=
@@ -62,8 +66,8 @@ test-chaos: $(DEV) packages ## Faults while studies travel, the long forms too
 
 chaos: test-chaos ## The fault table, on real parts; exits 0 only if nothing was lost or sent twice
 
-bench: $(DEV) packages ## The performance table, beside the peers of this machine
-	$(PYTEST) -m "bench" -s $(ARGS)
+bench: $(DEV) packages ## The performance table, beside the peers of this machine (ROWS="P4 P5" ROUNDS=3 WRITE=1)
+	$(BIN)/python -m tests.figures $(ROWS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WRITE),--write) $(ARGS)
 
 ##@ Check it
 
