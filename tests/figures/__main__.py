@@ -87,7 +87,8 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)  # every process of ours is ended on the way out
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)  # every process of ours is ended on the way out
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

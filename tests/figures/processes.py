@@ -112,6 +112,7 @@ class Helper:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is for us; at the end of its input it ends as well
         )
 
     def __enter__(self) -> "Helper":

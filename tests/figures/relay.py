@@ -24,22 +24,27 @@ PACS = "Measured PACS"
 PATIENCE = 900.0  # seconds
 LOOK_EVERY = 0.02
 ENDED_BADLY = frozenset({"failed", "held", "rejected", "cancelled", "expired"})
-Moments = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Journey:
-    """One study through RelayPACS: all moments are seconds from the first byte, `cpu` is processor seconds."""
+    """One study through RelayPACS: `moments` by state, in seconds from the first byte; `cpu` in processor seconds."""
 
-    seconds: float
+    moments: dict[str, float]
     cpu: float
-    sent: float
-    delivered: float
+
+    @property
+    def seconds(self) -> float:
+        return self.moments["verified"]
+
+    @property
+    def sent(self) -> float:
+        """When the last byte was acknowledged."""
+        return self.moments["sent"]
 
     def __str__(self) -> str:
-        return (
-            f"sent {self.sent:.2f}, delivered {self.delivered:.2f}, verified {self.seconds:.2f}, CPU {self.cpu:.2f} s"
-        )
+        legs = ", ".join(f"{name} {moment:.2f}" for name, moment in self.moments.items())
+        return f"{legs} s, CPU {self.cpu:.2f} s"
 
 
 class Relay:
@@ -101,19 +106,25 @@ class Relay:
             self.put_chunks(upload, corpus, descriptor, connections=connections, headers=headers, pace=pace)
             sent = time.time() - began
             line.ask("POST", f"{API}/uploads/{upload}/complete", {})
-        moments = self._wait_verified(upload)
+        self._wait_verified(upload)
         self._wait_printed(upload)
         cpu = self.cpu() - spent
         self.forget(upload)
-        return Journey(moments["verified"] - began, cpu, sent, moments["delivered"] - began)
+        return Journey({"sent": sent, **self._moments(upload, since=began)}, cpu)
 
-    def _wait_verified(self, upload: str) -> Moments:
-        sql = "SELECT state, delivered_at, verified_at FROM uploads_upload WHERE id = %s"
-        until = time.monotonic() + PATIENCE
+    def _moments(self, upload: str, *, since: float) -> dict[str, float]:
+        """When the upload came into each state after the first."""
+        sql = "SELECT to_state, at FROM uploads_transition WHERE upload_id = %s AND delivery_id IS NULL ORDER BY id"
+        rows = self._rows.execute(sql, (upload,)).fetchall()
+        return {state: at.timestamp() - since for state, at in rows[1:]}
+
+    def _wait_verified(self, upload: str) -> None:
+        sql = "SELECT state FROM uploads_upload WHERE id = %s"
+        until, state = time.monotonic() + PATIENCE, "not there"
         while time.monotonic() < until:
-            state, delivered, verified = self.row(sql, upload)
+            (state,) = self.row(sql, upload)
             if state == "verified":
-                return {"delivered": delivered.timestamp(), "verified": verified.timestamp()}
+                return
             if state in ENDED_BADLY:
                 break
             time.sleep(LOOK_EVERY)

@@ -30,7 +30,7 @@ class Passage:
     legs: str = ""
 
     def __str__(self) -> str:
-        return f"{self.seconds:.2f} s, CPU {self.cpu:.2f} s {self.legs}".rstrip()
+        return self.legs or f"{self.seconds:.2f} s, CPU {self.cpu:.2f} s"
 
 
 Runs = Mapping[str, list[Passage]]
@@ -104,7 +104,7 @@ def _ours(bench: Bench, one: Relay, corpus: Corpus, *, early: bool, tuned: bool 
         one.send_to(target, early=early)
         journey = one.journey(corpus)
         orthancs.require_all(target, corpus)
-    return Passage(journey.seconds, journey.cpu, f"(sent {journey.sent:.2f} s, delivered {journey.delivered:.2f} s)")
+    return Passage(journey.seconds, journey.cpu, str(journey))
 
 
 def _orthanc(bench: Bench, corpus: Corpus, *, jobs: int, tuned: bool = True) -> Passage:

@@ -99,7 +99,7 @@ def _untouched(bench: Bench, case: str) -> Figure:
         if lanes > 1:
             sides[f"{OURS}, 1 lane"] = lambda: ours(1)
         runs = bench.take_turns(sides, about=f"P5 {case}")
-    return figure("P5", case, runs=speeds(runs, corpus), rivals=("storescu",), note=f"{lanes} associations at most")
+    return figure("P5", case, runs=speeds(runs, corpus), rivals=("storescu",), note=f"ours may use {lanes} lanes")
 
 
 @contextmanager
