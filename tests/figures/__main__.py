@@ -1,6 +1,7 @@
 """`python -m tests.figures [ROW ...]` measures the performance table; `compare OLD NEW` holds two runs side by side."""
 
 import argparse
+import fcntl
 import json
 import signal
 import sys
@@ -56,7 +57,12 @@ def measure(words: Sequence[str]) -> int:
 def run(rows: Sequence[str], *, rounds: int, data: Path | None) -> list[Figure]:
     root = (data or Path(tempfile.gettempdir()) / "relaypacs-figures").resolve()
     root.mkdir(parents=True, exist_ok=True)
-    return list(measured(Bench(root, rounds), rows))
+    with (root / "measuring.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("Another measurement is running here: side by side, both would be worthless.")
+        return list(measured(Bench(root, rounds), rows))
 
 
 def as_told(figures: Sequence[Figure]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """The command line: rows that do not exist are refused, and a regression ends with 1."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -30,3 +31,10 @@ def test_compare_ends_with_one_on_a_regression(
     words = ["compare", told(tmp_path / "old", 200.0), told(tmp_path / "new", now), "--tolerance", "1.3"]
     assert main(words) == status
     assert ("P4 a: 2 x before, 1.4 x now" in capsys.readouterr().out) is bool(status)
+
+
+def test_two_measurements_at_once_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / "measuring.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="Another measurement is running"):
+            main(["P13", "--data", str(tmp_path)])
