@@ -1,5 +1,6 @@
 """Rows that guard themselves: move, claim, write, postpone."""
 
+from uploads.models.bulk import write_columns
 from uploads.models.delivery import KEPT, Answer, Commitment, CommitmentState, Delivery, LedgerEntry, Proof
 from uploads.models.destination import Auth, Destination, FetchBy, ProofWanted, Route
 from uploads.models.journal import Hold, Receipt, Transition
@@ -32,4 +33,5 @@ __all__ = [
     "Transition",
     "Upload",
     "UploadFile",
+    "write_columns",
 ]

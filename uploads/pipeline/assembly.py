@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from relaypacs.errors import Rejected
 from uploads.dicom.codes import SENTENCES
-from uploads.models import Chunk, FileStatus, Upload, UploadFile
+from uploads.models import Chunk, FileStatus, Upload, UploadFile, write_columns
 from uploads.pipeline.keeper import Keeper
 from uploads.states import UploadState
 from uploads.storage import pack_of
@@ -34,11 +34,7 @@ def assemble(upload: Upload, keeper: Keeper) -> None:
         return
     with transaction.atomic():
         upload.guard()
-        UploadFile.objects.bulk_update(
-            files,
-            ["sha256", "dataset_start", "dataset_sha256", "status", "problem_code", "problem_detail"],
-            batch_size=1000,
-        )
+        write_columns(files, ["sha256", "dataset_start", "dataset_sha256", "status", "problem_code", "problem_detail"])
         upload.move(UploadState.VALIDATING, due_at=timezone.now())
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 S = CommitmentState
 AT_ONCE = 1000  # instances in one transaction
 WAIT_SECONDS = 5.0  # for a report on the same association
-TRY_SECONDS = 60  # what a destination that was never seen to report gets, before a query must do
 UNHEARD_SECONDS = 60  # a request whose answer was lost; the report may still come, then it is asked anew
 ROUNDS = 5  # transactions of a delivery that asked for another one
 FORGET = timedelta(days=1)  # what was found about a destination is tried again after so long
@@ -44,7 +44,7 @@ class Awaited(Exception):
 
 
 def wanted(delivery: Delivery) -> bool:
-    """Whether this delivery is to be proved by storage commitment: chosen, or found to be offered, and not given up."""
+    """Whether this delivery is to be proved by storage commitment: chosen, or seen to be offered, and not given up."""
     destination = delivery.destination
     if destination.proof_wanted not in (ProofWanted.AUTO, ProofWanted.COMMITMENT):
         return False
@@ -52,7 +52,37 @@ def wanted(delivery: Delivery) -> bool:
         return False
     if delivery.commitments.filter(state=S.ENDED).exists():
         return False
-    return destination.proof_wanted == ProofWanted.COMMITMENT or known(destination) is not False
+    return destination.proof_wanted == ProofWanted.COMMITMENT or known(destination) is True
+
+
+def learn(delivery: Delivery, entries: Sequence[LedgerEntry]) -> None:
+    """Asks once, about one image, of a destination of which it is not known whether it reports; nobody waits for it.
+
+    This study is proved by a query meanwhile, and once a report has come the next ones by commitment.
+    """
+    destination = delivery.destination
+    peer = addressing.asked_at(destination)
+    if destination.proof_wanted != ProofWanted.AUTO or not isinstance(peer, Peer) or not entries:
+        return
+    if known(destination) is not None or _asked_lately(destination):
+        return
+    row = _write_down(delivery, [])
+    one = entries[0].instance
+    _remember(destination, commitment_asked_at=timezone.now().isoformat())
+    try:
+        keep = partial(reports.take_report, peer.called_ae)
+        ask(peer, row.transaction_uid, [Reference(one.sop_class_uid, one.sop_instance_uid)], wait=0.0, keep=keep)
+        Commitment.objects.filter(pk=row.pk, state=S.ASKED).update(state=S.ACCEPTED)
+    except CommitmentUnsupported:
+        _note(destination, False)
+        Commitment.objects.filter(pk=row.pk).update(state=S.READ)
+    except PeerError as error:
+        logger.info("storage commitment was not tried: %s", error.code)
+
+
+def _asked_lately(destination: Destination) -> bool:
+    at = destination.offers.get("commitment_asked_at")
+    return bool(at) and datetime.fromisoformat(at) > timezone.now() - FORGET
 
 
 def known(destination: Destination) -> bool | None:
@@ -78,10 +108,13 @@ def advance(delivery: Delivery, entries: Sequence[LedgerEntry]) -> set[str] | No
             _give_up(delivery, because="unsupported")
             return None
         _read_reports(delivery)
-    if delivery.commitments.filter(state__in=OPEN, ends_at__lte=timezone.now()).exists():
+    if delivery.commitments.filter(state__in=OPEN, entries__isnull=False, ends_at__lte=timezone.now()).exists():
         _give_up(delivery, because="silent")
         return None
-    until = delivery.commitments.filter(state__in=OPEN).order_by("ends_at").values_list("ends_at", flat=True).first()
+    open_ones = delivery.commitments.filter(state__in=OPEN, entries__isnull=False)
+    until = open_ones.order_by("ends_at").values_list("ends_at", flat=True).first()
+    if is_reported(delivery):
+        return advance(delivery, entries)  # it came in between the last look and this one
     if until is not None:
         raise Awaited(until)
     if not _uncovered(delivery, entries):
@@ -138,15 +171,12 @@ def _ask(delivery: Delivery, entries: Sequence[LedgerEntry]) -> None:
 
 def _write_down(delivery: Delivery, entries: Sequence[LedgerEntry]) -> Commitment:
     """The transaction, before it is asked for. What it replaces may still be reported, and is not waited for."""
-    patience = settings.COMMITMENT_SECONDS
-    if delivery.destination.proof_wanted == ProofWanted.AUTO and not known(delivery.destination):
-        patience = min(patience, TRY_SECONDS)
     with transaction.atomic():
         delivery.guard()
         row = Commitment.objects.create(
             delivery=delivery,
             transaction_uid=generate_uid(),
-            ends_at=timezone.now() + timedelta(seconds=patience),
+            ends_at=timezone.now() + timedelta(seconds=settings.COMMITMENT_SECONDS),
         )
         LedgerEntry.objects.filter(pk__in=[entry.pk for entry in entries]).update(commitment=row)
     return row
@@ -199,12 +229,11 @@ def _give_up(delivery: Delivery, *, because: str) -> None:
 
 
 def _note(destination: Destination, found: bool) -> None:
-    now = timezone.now().isoformat()
-    with transaction.atomic():
-        row = Destination.objects.select_for_update().only("offers").get(pk=destination.pk)
-        row.offers |= {"commitment": found, "commitment_at": now}
-        Destination.objects.filter(pk=destination.pk).update(offers=row.offers)
-    destination.offers = row.offers
+    _remember(destination, commitment=found, commitment_at=timezone.now().isoformat())
+
+
+def _remember(destination: Destination, **learned: Any) -> None:
+    destination.offers = reports.remember(destination.pk, **learned)
 
 
 def is_reported(delivery: Delivery) -> bool:

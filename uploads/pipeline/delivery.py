@@ -97,6 +97,7 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share, mean
     entries = list(asking.entries_of(delivery).filter(answer__in=ledger.TO_SEND))
     with pack_of(delivery.upload_id).open() as fd:
         items = [_item(entry, fd) for entry in entries]
+        share.expect(len(items))
         book = ledger.Ledger(delivery, items, {entry.pk: entry.attempts for entry in entries})
         try:
             doors.store(

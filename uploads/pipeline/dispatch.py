@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from uploads import hints
-from uploads.models import Answer, Delivery, Destination, Instance, LedgerEntry, Study, Upload
+from uploads.models import Answer, Delivery, Destination, Instance, Study, Upload
 from uploads.pipeline import admission, routing, settling
 from uploads.pipeline.routing import Planned
 from uploads.states import DeliveryState, UploadState
@@ -80,10 +81,16 @@ def _open(upload: Upload, study: Study, way: Planned, *, early: bool) -> Deliver
     return delivery
 
 
+ENTER = """
+    INSERT INTO uploads_ledgerentry (delivery_id, instance_id, answer)
+    SELECT %s, instance, %s FROM unnest(%s::bigint[]) AS instance
+"""
+
+
 def enter(delivery: Delivery, instances: Sequence[int]) -> None:
     """One ledger row for each of these instances."""
-    rows = [LedgerEntry(delivery=delivery, instance_id=pk) for pk in instances]
-    LedgerEntry.objects.bulk_create(rows, batch_size=2000)
+    with connection.cursor() as cursor:
+        cursor.execute(ENTER, [delivery.pk, Answer.UNSENT, list(instances)])
     _refuse(delivery, Instance.objects.filter(pk__in=instances).order_by("file_index"))
 
 

@@ -17,7 +17,7 @@ from accounts.models import Clinic
 from uploads import hints
 from uploads.dicom.fence import Inspector
 from uploads.dicom.study import judge
-from uploads.models import Destination, Instance, LedgerEntry, Study, Upload, UploadFile
+from uploads.models import Destination, Instance, LedgerEntry, Study, Upload, UploadFile, write_columns
 from uploads.pipeline import assembly, dispatch, ledger, looking, questions, routing
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.looking import Looked
@@ -113,7 +113,7 @@ class _Companion:
             raise _Doubt(", ".join(sorted(verdict.codes)) or "duplicates")
         with transaction.atomic():
             self._upload.guard()
-            UploadFile.objects.bulk_update(files, ["sha256", "dataset_start", "dataset_sha256"], batch_size=1000)
+            write_columns(files, ["sha256", "dataset_start", "dataset_sha256"])
             instances = [row for study, ones in self._by_study(new) for row in self._write(study, ones)]
             questions.one_at_a_time(self._upload)
             asked = questions.open_questions(self._upload, looked_bad=[], verdict=verdict, among=instances)

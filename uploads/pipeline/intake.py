@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.models import Clinic, Role, User
 from relaypacs.errors import NotAllowed, NotFound, Rejected, RelayError, WrongState
 from uploads import hints, selectors
-from uploads.models import Chunk, Upload, UploadFile
+from uploads.models import Chunk, Upload, UploadFile, write_columns
 from uploads.pipeline import duplicates, durability, early
 from uploads.pipeline.manifest import Manifest, is_sha256
 from uploads.states import UploadState
@@ -304,7 +304,7 @@ def _note_digests(upload: Upload, files: Sequence[Mapping[str, Any]]) -> None:
         if not row.declared_sha256:
             row.declared_sha256 = digest
             changed.append(row)
-    UploadFile.objects.bulk_update(changed, ["declared_sha256"], batch_size=2000)
+    write_columns(changed, ["declared_sha256"])
 
 
 def busy() -> RelayError:

@@ -8,6 +8,7 @@ the octets themselves are needed.
 """
 
 import logging
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -62,6 +63,9 @@ def take_report(calling_ae: str, report: Report) -> bool:
         )
         if reported:
             _wake(commitment.delivery)
+    if reported:
+        at = timezone.now().isoformat()
+        remember(commitment.delivery.destination_id, commitment=True, commitment_at=at)
     logger.info("commitment %s: %s", commitment.pk, "reported" if reported else "reported again")
     return True
 
@@ -75,6 +79,15 @@ def _lock(delivery: Delivery) -> None:
     """Upload before delivery before the rest, as a worker, a cancel or a retry locks them."""
     Upload.objects.select_for_update().filter(pk=delivery.upload_id).exists()
     Delivery.objects.select_for_update().filter(pk=delivery.pk).exists()
+
+
+def remember(destination_id: uuid.UUID, **learned: Any) -> dict[str, Any]:
+    """Adds to what is known of a destination; answers all of it."""
+    with transaction.atomic():
+        row = Destination.objects.select_for_update().only("offers").get(pk=destination_id)
+        row.offers |= learned
+        Destination.objects.filter(pk=destination_id).update(offers=row.offers)
+    return dict(row.offers)
 
 
 def _wake(delivery: Delivery) -> None:

@@ -44,9 +44,15 @@ class Share:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._worth = worth(delivery)
+        self._worth = delivery.associations
         self._asked_at = time.monotonic()
         self.gave_way = False
+
+    def expect(self, images: int) -> None:
+        """So many are about to be sent: its worth now; where it has fewer associations than that it asks for more."""
+        self._worth = max(1, math.ceil(images / WORTH_ONE))
+        if self._worth > self._delivery.associations:
+            self._ask()
 
     def __call__(self) -> int:
         if time.monotonic() - self._asked_at >= ASK_SECONDS:

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from uploads.dicom.codes import SENTENCES
 from uploads.dicom.study import Verdict, judge
-from uploads.models import FileStatus, Hold, Instance, Study, Upload, UploadFile
+from uploads.models import FileStatus, Hold, Instance, Study, Upload, write_columns
 from uploads.pipeline import dispatch, early, looking, questions, settling
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.looking import Looked
@@ -29,9 +29,7 @@ def validate(upload: Upload, keeper: Keeper) -> None:
     with transaction.atomic():
         upload.guard()
         files = [one.file for one in looked]
-        UploadFile.objects.bulk_update(
-            files, ["status", "problem_code", "problem_detail", "dataset_sha256"], batch_size=1000
-        )
+        write_columns(files, ["status", "problem_code", "problem_detail", "dataset_start", "dataset_sha256"])
         if not good:
             early.halt(upload)
             _reject_empty(upload)

@@ -91,6 +91,7 @@ def _shown(delivery: Delivery, entries: Sequence[LedgerEntry]) -> Shown:
         committed = commitments.advance(delivery, entries)
         if committed is not None:
             return Shown(committed, Proof.COMMITMENT, commitments.words(delivery), firm=True)
+    commitments.learn(delivery, entries)
     way = doors.asked_by(addressing.asked_at(delivery.destination))
     uids = asking.listed(delivery, entries)
     return Shown(uids, Proof.QUERY, f"{way}: every image was asked for by its UID, and listed.")
