@@ -6,11 +6,12 @@ from uploads.models.destination import Auth, Destination, FetchBy, ProofWanted, 
 from uploads.models.journal import Hold, Receipt, Transition
 from uploads.models.lease import MAX_CRASHES, Leased, LeaseLost
 from uploads.models.study import Instance, Study
-from uploads.models.upload import Chunk, FileStatus, Upload, UploadFile
+from uploads.models.upload import UNUSABLE, Chunk, FileStatus, Upload, UploadFile
 
 __all__ = [
     "KEPT",
     "MAX_CRASHES",
+    "UNUSABLE",
     "Answer",
     "Auth",
     "Chunk",

@@ -125,6 +125,9 @@ class FileStatus(models.TextChoices):
     EXCLUDED = "excluded", "Left out by decision"
 
 
+UNUSABLE = (FileStatus.IGNORED, FileStatus.REJECTED, FileStatus.EXCLUDED)
+
+
 class UploadFile(models.Model):
     """One file of the manifest: a span of the pack, and what was found in it. Its name is text, never a path."""
 

@@ -1,14 +1,13 @@
 """From validated to delivering: one delivery per study and destination, one ledger row per instance of each."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.db import connection
 from django.utils import timezone
 
 from uploads import hints
-from uploads.models import Answer, Delivery, Destination, Instance, Study, Upload
-from uploads.pipeline import admission, routing, settling
+from uploads.models import KEPT, UNUSABLE, Answer, Delivery, Destination, Instance, Study, Upload
+from uploads.pipeline import admission, ledger, routing, settling
 from uploads.pipeline.routing import Planned
 from uploads.states import DeliveryState, UploadState
 
@@ -25,15 +24,23 @@ def dispatch(upload: Upload) -> None:
         _fail(upload, nowhere, any_destination=bool(among))
         return
     upload.move(UploadState.DELIVERING)
+    served = []
     for study, way in ways:
-        send_along(upload, study, way)
+        delivery = send_along(upload, study, way)
+        _strike(delivery, way.instances)
+        served.append(delivery.pk)
+    for delivery in upload.deliveries.select_for_update().exclude(pk__in=served):
+        _leave(delivery)
     settling.settle(upload.pk)
 
 
 def _plan(upload: Upload, among: Sequence[Destination]) -> tuple[list[tuple[Study, Planned]], int]:
     ways, nowhere = [], 0
     for study in upload.studies.all():
-        planned, left = routing.plan(upload, study, list(study.instances.order_by("file_index")), among)
+        instances = list(study.instances.exclude(file__status__in=UNUSABLE).order_by("file_index"))
+        if not instances:
+            continue  # all of it was left out; what had gone out early stays listed
+        planned, left = routing.plan(upload, study, instances, among)
         ways += [(study, way) for way in planned]
         nowhere += len(left)
     return ways, nowhere
@@ -48,6 +55,27 @@ def _fail(upload: Upload, nowhere: int, *, any_destination: bool) -> None:
     settling.end(upload, UploadState.FAILED, code=code, detail=detail)
 
 
+def _strike(delivery: Delivery, instances: Sequence[int]) -> None:
+    """What was entered early and is not to go there any more: left out by a person, or routed elsewhere since."""
+    left = delivery.entries.filter(answer__in=ledger.TO_SEND).exclude(instance_id__in=instances)
+    if left.exists() and delivery.state == DeliveryState.SENDING:
+        delivery.move(DeliveryState.WAITING, because="left_out", due_at=timezone.now())  # its worker has it in hand
+    left.filter(attempts=0).delete()
+    tried = delivery.entries.filter(answer__in=(*ledger.TO_SEND, Answer.REFUSED))
+    tried.exclude(instance_id__in=instances).update(**ledger.LEFT_OUT)
+
+
+def _leave(delivery: Delivery) -> None:
+    """A destination that got some of it early and is to have no more: it decides nothing, and nobody waits for it."""
+    if delivery.state in (DeliveryState.PARTIAL, DeliveryState.REFUSED):
+        delivery.write(required=False)
+        return
+    kept = delivery.entries.filter(answer__in=KEPT).exists()
+    to = DeliveryState.PARTIAL if kept else DeliveryState.REFUSED
+    detail = "Nothing more of this study is to go to this destination. What it has stored stays listed."
+    delivery.move(to, because="no_route", required=False, last_error_code="no_route", last_error_detail=detail)
+
+
 def send_along(upload: Upload, study: Study, way: Planned, *, early: bool = False) -> Delivery:
     """Puts these images into the ledger of the way's delivery, opened if need be, and makes it due.
 
@@ -58,9 +86,10 @@ def send_along(upload: Upload, study: Study, way: Planned, *, early: bool = Fals
         delivery = _open(upload, study, way, early=early)
     known = set(delivery.entries.values_list("instance_id", flat=True))
     enter(delivery, [pk for pk in way.instances if pk not in known])
-    changes: dict[str, Any] = {"required": way.required, "due_at": timezone.now()}
+    rows = Delivery.objects.filter(pk=delivery.pk)
+    rows.update(required=way.required)
     if delivery.state in (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING):
-        Delivery.objects.filter(pk=delivery.pk).update(**changes)
+        rows.update(due_at=timezone.now())
         hints.nudge("delivery", delivery.pk)
     return delivery
 

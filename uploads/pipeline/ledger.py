@@ -7,13 +7,14 @@ the next worker asks the PACS before it sends any of that again.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from relaypacs import metrics
-from uploads.models import KEPT, Answer, Delivery, LeaseLost, LedgerEntry, Upload
+from uploads.models import KEPT, UNUSABLE, Answer, Delivery, LeaseLost, LedgerEntry, Upload
 from uploads.pacs.crew import AHEAD
 from uploads.pacs.outcomes import Kind, Outcome
 from uploads.pacs.store import Item
@@ -35,6 +36,11 @@ ANSWERS = {
 FINAL_KINDS = (Kind.STORED, Kind.STORED_WITH_WARNING, Kind.REFUSED, Kind.SKIPPED)
 UNCERTAIN = (Answer.SENDING, Answer.UNKNOWN)
 TO_SEND = (Answer.UNSENT, Answer.RETRY)
+LEFT_OUT: Mapping[str, Any] = {
+    "answer": Answer.SKIPPED,
+    "code": "left_out",
+    "comment": "Entered while the study was received, and left out of it since.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +198,6 @@ def note_absent(delivery: Delivery, absent: Iterable[int]) -> None:
     """Instances in doubt that the PACS does not have, or cannot be asked about: they are sent again."""
     with transaction.atomic():
         delivery.guard()
-        LedgerEntry.objects.filter(pk__in=list(absent), answer__in=UNCERTAIN).update(answer=Answer.UNSENT)
+        rows = LedgerEntry.objects.filter(pk__in=list(absent), answer__in=UNCERTAIN)
+        rows.filter(instance__file__status__in=UNUSABLE).update(**LEFT_OUT)
+        rows.update(answer=Answer.UNSENT)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
-from uploads.models import KEPT, Answer, Delivery, Destination, Instance, Upload
+from uploads.models import KEPT, UNUSABLE, Answer, Delivery, Destination, Instance, Upload
 from uploads.pipeline import admission, dispatch, ledger, settling
 from uploads.states import DeliveryState, UploadState
 
@@ -158,7 +158,8 @@ def _open(old: Delivery, to: Destination, actor: User) -> Delivery:
         urgency=old.urgency,
         due_at=timezone.now(),
     )
-    images = old.entries.order_by("instance__file_index").values_list("instance", flat=True)
+    rows = old.entries.exclude(instance__file__status__in=UNUSABLE)  # went early, and left out of the study since
+    images = rows.order_by("instance__file_index").values_list("instance", flat=True)
     dispatch.enter(fresh, list(images))
     old.upload.transitions.create(
         delivery=fresh, from_state="", to_state=fresh.state, because="redirected", actor=actor
