@@ -1,18 +1,23 @@
 """Relay while receiving, where the upload ends otherwise than well: each case was found by reading the code."""
 
+from datetime import timedelta
+
 import pydicom
 import pytest
+from django.utils import timezone
 from pydicom.data import get_testdata_file
 
 from accounts.models import Role, User
 from tests import factories
 from tests.handin import HandIn, make_due, work
-from tests.scripted import scripted_scp
-from tests.uploads.test_delivery import study, to
+from tests.loopback import free_port
+from tests.scripted import ScriptedSCP, scripted_scp
+from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_early import chunk_count, finish, half, names, relay
 from tests.uploads.test_validation import changed
-from uploads.models import Answer, Destination, LedgerEntry, Route
-from uploads.pipeline import early, legs
+from uploads.models import MAX_CRASHES, Answer, Delivery, Destination, LedgerEntry, Route, Upload
+from uploads.pipeline import destinations, early, legs, sweep
+from uploads.states import DeliveryState, UploadState
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
 
@@ -102,6 +107,97 @@ def test_an_image_left_out_that_may_have_arrived_is_asked_about_and_not_sent_aga
         work()
         assert uid(1) not in names(pacs)
         assert hand_in.truth()["state"] == "verified"
+
+
+# --- Paused, and resumed at the wrong time -----------------------------------------------------------
+
+
+def paused_and_held(user: User, pacs: ScriptedSCP) -> tuple[HandIn, Destination]:
+    destination = to(pacs, relay_early=True)
+    hand_in = half(user, of_two_people())
+    relay()
+    assert only(hand_in)["state"] == "paused"
+    finish(hand_in)
+    assert hand_in.truth()["state"] == "held"
+    return hand_in, destination
+
+
+def test_a_destination_that_is_resumed_gets_nothing_of_a_study_that_is_held(user: User) -> None:
+    with scripted_scp(statuses=[0x0124]) as pacs:
+        hand_in, destination = paused_and_held(user, pacs)
+        before = len(pacs.received)
+        destinations.resume(destination, None)
+        work()
+        assert len(pacs.received) == before
+        decide(hand_in, "exclude", "IM16")
+        work()
+        assert hand_in.truth()["state"] == "verified"
+        assert len(pacs.stored) == 15
+
+
+def test_a_destination_that_is_resumed_gets_nothing_of_a_study_that_was_rejected(user: User) -> None:
+    with scripted_scp(statuses=[0x0124]) as pacs:
+        hand_in, destination = paused_and_held(user, pacs)
+        before = len(pacs.received)
+        decide(hand_in, "reject")
+        destinations.resume(destination, None)
+        make_due()
+        work()
+        assert hand_in.truth()["state"] == "rejected"
+        assert len(pacs.received) == before
+
+
+# --- Ended before it was whole -----------------------------------------------------------------------
+
+
+def test_nothing_more_goes_out_of_an_upload_that_has_expired(user: User) -> None:
+    port = free_port()
+    factories.DestinationFactory.create(url=f"dicom://SCRIPTED@127.0.0.1:{port}", relay_early=True)
+    hand_in = half(user, study(16))
+    relay()
+    assert only(hand_in)["next_attempt_at"] is not None
+    Upload.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    assert sweep.expire() == 1
+    with scripted_scp(port=port) as pacs:
+        make_due()
+        relay()
+    assert pacs.received == []
+    assert only(hand_in)["next_attempt_at"] is None
+
+
+def test_a_part_of_a_study_is_not_stored_because_the_leg_of_the_whole_gave_up(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, relay_early=True)
+        hand_in = half(user, study(16))
+        relay()
+        before = len(pacs.received)
+        hand_in.put(chunk_count(hand_in) - 1)
+        assert legs.accompany()
+        assert hand_in.complete().status_code == 202
+        Upload.objects.update(crashes=MAX_CRASHES - 1, lease_until=timezone.now())
+        assert legs.advance()
+        assert hand_in.truth()["state"] == "failed"
+        relay()
+        assert len(pacs.received) == before
+        assert only(hand_in)["state"] == "waiting"
+        assert hand_in.client.post(f"{hand_in.url}/retry").status_code == 202
+        work()
+        assert hand_in.truth()["state"] == "verified"
+        assert len(pacs.stored) == only(hand_in)["verified"] == 16
+
+
+def test_a_worker_that_sends_on_while_the_upload_fails_does_not_call_it_stored(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, relay_early=True)
+        hand_in = half(user, study(16))
+        relay()
+        delivery = Delivery.objects.get()
+        Upload.objects.update(state=UploadState.FAILED, failed_from=UploadState.VALIDATING)
+        Delivery.objects.update(due_at=timezone.now())
+        assert legs.relay()
+        delivery.refresh_from_db()
+        assert (delivery.state, delivery.due_at) == (DeliveryState.WAITING, None)
+    assert hand_in.truth()["state"] == "failed"
 
 
 # --- A destination that changed meanwhile ------------------------------------------------------------

@@ -20,12 +20,12 @@ from uploads.pacs.outcomes import Kind
 from uploads.pacs.rows import RuleError
 from uploads.pacs.rules import Rules
 from uploads.pacs.store import Item, Source
-from uploads.pipeline import addressing, asking, decoding, destinations, ledger, noting, settling
+from uploads.pipeline import addressing, asking, decoding, destinations, early, ledger, noting, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.derived import described
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.sharing import Share
-from uploads.states import UNDISPATCHED, DeliveryState
+from uploads.states import DeliveryState
 from uploads.storage import pack_of
 
 logger = logging.getLogger(__name__)
@@ -149,9 +149,11 @@ def _rest_is_to_come(delivery: Delivery) -> bool:
     """Waits without a time for the rest of the study; False where all of the study is here."""
     with transaction.atomic():
         delivery.guard()
-        if not Upload.objects.filter(pk=delivery.upload_id, state__in=UNDISPATCHED).exists():
+        upload = Upload.objects.get(pk=delivery.upload_id)
+        if early.is_dispatched(upload):
             return False
-        due = timezone.now() if delivery.entries.filter(answer__in=ledger.TO_SEND).exists() else None
+        left = early.may_go(upload) and delivery.entries.filter(answer__in=ledger.TO_SEND).exists()
+        due = timezone.now() if left else None
         delivery.move(D.WAITING, because="rest_awaited", due_at=due, failures=0, **_error(None))
     return True
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs import metrics
 from uploads import hints
-from uploads.models import Delivery, Destination, LeaseLost
-from uploads.pipeline import sharing
+from uploads.models import Delivery, Destination, LeaseLost, Upload
+from uploads.pipeline import early, sharing
 from uploads.states import DELIVERY_LEGS, DeliveryState, UploadState
 
 AT_ONCE = 50
@@ -20,6 +20,7 @@ BY_URGENCY = ("urgency", "created_at", "id")  # of what is due: as it came, howe
 # What may be tried when a destination that is down is probed, whenever it would be due: a study that is to be sent,
 # and one that waits to be asked about, else nobody would find out that the destination is back.
 PROBES = sorted(DELIVERY_LEGS)
+ENDED = (UploadState.CANCELLED, UploadState.REJECTED, UploadState.EXPIRED)
 TO_BE_SENT = (DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING)
 
 
@@ -123,7 +124,7 @@ def resume(destination: Destination, actor: User | None) -> int:
     """
     paused = Delivery.objects.filter(destination=destination, state=DeliveryState.PAUSED)
     with transaction.atomic():
-        woken = [_wake(delivery, actor) for delivery in paused.exclude(upload__state=UploadState.CANCELLED)]
+        woken = [_wake(delivery, actor) for delivery in paused.exclude(upload__state__in=ENDED)]
         Destination.objects.filter(pk=destination.pk).update(
             paused=False, paused_because="", down_since=None, probe_at=None, last_error=""
         )
@@ -132,8 +133,12 @@ def resume(destination: Destination, actor: User | None) -> int:
 
 
 def _wake(delivery: Delivery, actor: User | None) -> bool:
+    """What was sent early, of a study that is held or checked now, is due once all of it may go."""
     try:
-        delivery.move(DeliveryState.PENDING, because="resumed", actor=actor, due_at=timezone.now(), failures=0)
+        with transaction.atomic():
+            delivery.guard()
+            due_at = timezone.now() if early.may_go(Upload.objects.get(pk=delivery.upload_id)) else None
+            delivery.move(DeliveryState.PENDING, because="resumed", actor=actor, due_at=due_at, failures=0)
     except LeaseLost:
         return False  # cancelled, or woken by somebody else, since it was read
     return True

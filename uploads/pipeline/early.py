@@ -21,7 +21,7 @@ from uploads.models import Destination, Instance, LedgerEntry, Study, Upload, Up
 from uploads.pipeline import assembly, dispatch, ledger, looking, questions, routing
 from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.looking import Looked
-from uploads.states import DeliveryState, UploadState
+from uploads.states import UNDISPATCHED, DeliveryState, UploadState
 from uploads.storage import pack_of
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def accompany(upload: Upload, keeper: Keeper) -> None:
         with transaction.atomic():
             upload.guard()
             halt(upload)
-            upload.write(early=False, due_at=None, lease_until=None, lease_owner="")
+            upload.write(due_at=None, lease_until=None, lease_owner="")
 
 
 class _Doubt(Exception):
@@ -165,8 +165,20 @@ def due() -> "QuerySet[Upload]":
     return Upload.objects.filter(Upload.free_and_due(), state=UploadState.RECEIVING, early=True)
 
 
+def is_dispatched(upload: Upload) -> bool:
+    """Whether it passed its checks as a whole, so that its deliveries are of the whole study."""
+    failed_there = upload.state == UploadState.FAILED and upload.failed_from == UploadState.DELIVERING
+    return failed_there or upload.state in (UploadState.DELIVERING, UploadState.DELIVERED, UploadState.VERIFIED)
+
+
+def may_go(upload: Upload) -> bool:
+    """Whether images of it may be sent now: it was dispatched, or goes early and nothing speaks against that yet."""
+    return is_dispatched(upload) or (upload.early and upload.state in UNDISPATCHED)
+
+
 def halt(upload: Upload) -> None:
     """No more of it goes out until it is dispatched; whoever sends is fenced off. Call in a guarded transaction."""
+    upload.write(early=False)
     for delivery in upload.deliveries.select_for_update().filter(state__in=(D.PENDING, D.SENDING, D.WAITING)):
         if delivery.state == D.SENDING:
             delivery.move(D.WAITING, because="held_back")

@@ -60,7 +60,7 @@ def _run_upload(upload: Upload, keeper: Keeper) -> None:
         logger.info("%s: the row is somebody else's by now", leg)
         _count(leg, "lost")
     except Rejected as error:
-        settling.end(upload, UploadState.REJECTED, code=error.code, detail=error.detail)
+        _end(upload, UploadState.REJECTED, error.code, error.detail)
         _count(leg, "rejected")
     except TryLater as error:
         _postpone(upload, leg, error)
@@ -79,8 +79,16 @@ def _postpone(upload: Upload, leg: str, error: TryLater) -> None:
         upload.postpone(next_try(upload.attempts), code=error.code, detail=error.detail)
 
 
+def _end(upload: Upload, to: UploadState, code: str, detail: str) -> None:
+    """What goes out early ends with it: no part of a study passes for the whole."""
+    with transaction.atomic():
+        upload.guard()
+        early.halt(upload)
+        settling.end(upload, to, code=code, detail=detail)
+
+
 def _fail(upload: Upload, code: str, detail: str) -> None:
-    settling.end(upload, UploadState.FAILED, code=code, detail=detail)
+    _end(upload, UploadState.FAILED, code, detail)
     logger.error("upload failed: %s", code)
 
 

@@ -43,6 +43,8 @@ def expire() -> int:
     for upload in late.iterator():
         try:
             with transaction.atomic():
+                upload.guard()
+                early.halt(upload)
                 upload.move(UploadState.EXPIRED, ended_at=timezone.now())
             count += 1
         except LeaseLost:

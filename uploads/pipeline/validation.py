@@ -47,6 +47,8 @@ def validate(upload: Upload, keeper: Keeper) -> None:
             upload.move(UploadState.HELD, because=", ".join(sorted({hold.code for hold in asked})))
         else:
             dispatch.dispatch(upload)
+            if upload.state != UploadState.DELIVERING:
+                early.halt(upload)
 
 
 def _look(upload: Upload, keeper: Keeper) -> list[Looked]:
