@@ -109,6 +109,24 @@ def test_an_image_left_out_that_may_have_arrived_is_asked_about_and_not_sent_aga
         assert hand_in.truth()["state"] == "verified"
 
 
+# --- Refused for a passing reason --------------------------------------------------------------------
+
+
+def test_what_a_pacs_cannot_take_just_now_is_not_sent_again_at_once(user: User) -> None:
+    with scripted_scp(statuses={uid(1): 0x0110}) as pacs:
+        to(pacs, relay_early=True)
+        hand_in = HandIn(user, study(16))
+        hand_in.open()
+        for index in range(2):
+            hand_in.put(index)
+            some_turns()
+        assert names(pacs).count(uid(1)) == 1
+        assert len(names(pacs)) > 10
+        [waits] = hand_in.truth()["deliveries"]
+        assert (waits["state"], waits["refused"]) == ("waiting", 0)
+        assert waits["next_attempt_at"] is not None
+
+
 # --- Paused, and resumed at the wrong time -----------------------------------------------------------
 
 

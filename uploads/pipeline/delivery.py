@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from relaypacs.errors import TryLater
@@ -54,7 +57,6 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
     share = Share(delivery)
     try:
         target = addressing.target_of(delivery.destination)
-        asking.look_beforehand(delivery)
         asking.resolve_doubts(delivery)
         pause = _send_all(delivery, target, keeper, share)
         asking.resolve_doubts(delivery)  # what the PACS says it had already is looked for before it counts
@@ -94,7 +96,8 @@ def _decoded(delivery: Delivery, means: Rules, keeper: Keeper) -> bool:
 
 def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share, means: Rules) -> Trouble | None:
     """Sends over as many associations as are its share; what the PACS asked for that a person must mend, if it did."""
-    entries = list(asking.entries_of(delivery).filter(answer__in=ledger.TO_SEND))
+    entries = list(_to_send(delivery))
+    asking.look_beforehand(delivery)
     with pack_of(delivery.upload_id).open() as fd:
         items = [_item(entry, fd) for entry in entries]
         share.expect(len(items))
@@ -118,6 +121,16 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share, mean
         book.close()
     keeper.check()
     return Trouble(book.pause.code, book.pause.sentence) if book.pause else None
+
+
+def _to_send(delivery: Delivery) -> "QuerySet[LedgerEntry]":
+    """What has no final answer; while more images come in, each of which sends at once, a refusal keeps its wait."""
+    rows = asking.entries_of(delivery).filter(answer__in=ledger.TO_SEND)
+    if not delivery.early or early.is_dispatched(Upload.objects.get(pk=delivery.upload_id)):
+        return rows
+    just_now = timezone.now() - timedelta(seconds=settings.RETRY_FIRST_SECONDS / 2)
+    as_it_is = Q(answer=Answer.RETRY) | Q(derived_sha256="")  # else it was decoded, and is another sending
+    return rows.exclude(as_it_is, attempts__gt=0, answered_at__gt=just_now)
 
 
 def rules_of(destination: Destination) -> Rules:
@@ -152,10 +165,20 @@ def _rest_is_to_come(delivery: Delivery) -> bool:
         upload = Upload.objects.get(pk=delivery.upload_id)
         if early.is_dispatched(upload):
             return False
-        left = early.may_go(upload) and delivery.entries.filter(answer__in=ledger.TO_SEND).exists()
-        due = timezone.now() if left else None
-        delivery.move(D.WAITING, because="rest_awaited", due_at=due, failures=0, **_error(None))
+        due, failures = _again_early(delivery, upload)
+        delivery.move(D.WAITING, because="rest_awaited", due_at=due, failures=failures, **_error(None))
     return True
+
+
+def _again_early(delivery: Delivery, upload: Upload) -> tuple[datetime | None, int]:
+    """When it goes on before the rest has come: at once with what was never sent, in time with what was not taken."""
+    left = delivery.entries.filter(answer__in=(*ledger.TO_SEND, *ledger.UNCERTAIN))
+    if not early.may_go(upload) or not left.exists():
+        return None, 0
+    if left.filter(answer=Answer.UNSENT, attempts=0).exists():
+        return timezone.now(), delivery.failures
+    failures = delivery.failures + 1
+    return next_try(failures), failures
 
 
 def _conclude(delivery: Delivery) -> None:
