@@ -10,8 +10,8 @@ from pydicom.data import get_testdata_file
 from accounts.models import Role, User
 from tests import factories
 from tests.handin import HandIn, make_due, work
-from tests.loopback import free_port
-from tests.scripted import ScriptedSCP, scripted_scp
+from tests.loopback import data_set_of, free_port
+from tests.scripted import Received, ScriptedSCP, scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_early import chunk_count, finish, half, names, relay
 from tests.uploads.test_validation import changed
@@ -249,3 +249,22 @@ def test_what_no_route_leads_there_any_more_is_not_sent_there(user: User) -> Non
         work()
         assert hand_in.truth()["state"] == "verified"
     assert soon.received == []
+
+
+# --- Octets and copies -------------------------------------------------------------------------------
+
+
+def test_an_older_copy_of_an_image_that_comes_late_is_not_taken_for_ours(user: User) -> None:
+    files = study(16)
+    older = changed(files["IM16"], PatientComments="an older copy")
+    with scripted_scp() as pacs:
+        to(pacs, relay_early=True)
+        hand_in = half(user, files)
+        octets = data_set_of(older)
+        pacs.received.append(Received(CT, uid(16), EXPLICIT, "0" * 64, len(octets), octets, 0))
+        relay()
+        finish(hand_in)
+        work()
+    late = LedgerEntry.objects.get(instance__sop_instance_uid=uid(16))
+    assert late.was_there
+    assert hand_in.truth()["state"] == "delivered"

@@ -30,14 +30,18 @@ def listed(delivery: Delivery, entries: Iterable[LedgerEntry]) -> set[str]:
 def look_beforehand(delivery: Delivery) -> None:
     """Marks the images that the PACS has before ours are sent: its "stored" will not prove whose bytes it keeps.
 
-    Asked once, before the first image goes out. Where it cannot be asked nothing is known, and the delivery says so.
+    Asked once, before the first image goes out, and again before each image that comes in later. Where it cannot be
+    asked nothing is known, and the delivery says so.
     """
-    if delivery.was_asked_before_sending is not None:
+    asked = delivery.was_asked_before_sending
+    if asked is False or (asked and not delivery.early):
         return
     if delivery.destination.proof_wanted == ProofWanted.NONE:
         delivery.write(was_asked_before_sending=False)
         return
     untried = [entry for entry in entries_of(delivery) if not entry.attempts]
+    if asked and not untried:
+        return
     series = sorted({entry.instance.series_instance_uid for entry in untried})
     target = addressing.asked_at(delivery.destination)
     try:
