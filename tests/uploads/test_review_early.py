@@ -18,6 +18,7 @@ from tests.uploads.test_validation import changed
 from uploads.models import MAX_CRASHES, Answer, Delivery, Destination, LedgerEntry, Route, Upload
 from uploads.pipeline import destinations, early, legs, sweep
 from uploads.states import DeliveryState, UploadState
+from uploads.storage import pack_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db]
 
@@ -252,6 +253,26 @@ def test_what_no_route_leads_there_any_more_is_not_sent_there(user: User) -> Non
 
 
 # --- Octets and copies -------------------------------------------------------------------------------
+
+
+def test_octets_that_a_power_cut_took_are_not_sent(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, relay_early=True)
+        hand_in = half(user, study(16))
+        assert legs.accompany()
+        hand_in.upload.chunks.update(synced=False, boot_id="an earlier boot")
+        with pack_of(hand_in.upload.pk).path.open("r+b") as file:
+            file.write(bytes(len(hand_in.pack)))
+        relay()
+        assert pacs.received == []
+        for index in range(chunk_count(hand_in) - 1):
+            assert hand_in.put(index).status_code == 204
+        finish(hand_in)
+        assert hand_in.truth()["state"] == "verified"
+    sent = {one.sop_instance_uid: one.sha256 for one in pacs.received}
+    proved = LedgerEntry.objects.values_list("instance__sop_instance_uid", "instance__dataset_sha256")
+    assert sent == dict(proved)
+    assert len(sent) == len(pacs.received) == 16
 
 
 def test_an_older_copy_of_an_image_that_comes_late_is_not_taken_for_ours(user: User) -> None:

@@ -23,7 +23,7 @@ from uploads.pacs.outcomes import Kind
 from uploads.pacs.rows import RuleError
 from uploads.pacs.rules import Rules
 from uploads.pacs.store import Item, Source
-from uploads.pipeline import addressing, asking, decoding, destinations, early, ledger, noting, settling
+from uploads.pipeline import addressing, asking, decoding, destinations, durability, early, ledger, noting, settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.derived import described
 from uploads.pipeline.keeper import Keeper
@@ -55,6 +55,8 @@ def deliver(delivery: Delivery, keeper: Keeper) -> None:
         delivery.move(D.SENDING, keep_lease=True, due_at=delivery.due_at)
     delivery.write(total_attempts=delivery.total_attempts + 1)
     share = Share(delivery)
+    if delivery.early:
+        durability.withdraw_lost(delivery.upload_id)  # a worker may be up after a power cut before the sweep is
     try:
         target = addressing.target_of(delivery.destination)
         asking.resolve_doubts(delivery)

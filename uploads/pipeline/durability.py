@@ -8,6 +8,7 @@ from django.db.models import F, Q
 
 from relaypacs.errors import TryLater
 from uploads.models import Chunk, Upload
+from uploads.pipeline import early
 from uploads.states import UploadState
 from uploads.storage import current_boot, pack_of
 
@@ -80,6 +81,8 @@ def _withdraw(upload_id: uuid.UUID, which: Q) -> int:
         Chunk.objects.filter(pk__in=[chunk.pk for chunk in lost]).delete()
         Upload.objects.filter(pk=upload_id).update(received_bytes=F("received_bytes") - size)
         upload.files.exclude(sha256="").update(sha256="", dataset_sha256="")  # digests of octets that may be gone
+        if lost:
+            early.halt(upload)  # what it had proved of them holds no more, so that they go out once all is checked
     return len(lost)
 
 
