@@ -1,5 +1,6 @@
 """Cancelling is final, and what a PACS answered is written down: each case was found by reading the code."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,8 @@ from tests.scripted import scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from uploads.dicom.source import FileSlice
 from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
+from uploads.pacs import doors
+from uploads.pacs.crew import LaneStuck
 from uploads.pacs.dimse import Item, classify
 from uploads.pipeline import addressing, decisions, destinations
 from uploads.pipeline.ledger import Ledger
@@ -178,3 +181,21 @@ def test_the_upload_s_row_is_locked_before_its_delivery_s(user: User) -> None:
         delivery.move(DeliveryState.WAITING, due_at=timezone.now())
     locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
     assert ['FROM "uploads_upload"' in sql for sql in locks] == [True, False]
+
+
+@pytest.mark.parametrize("trouble", [LaneStuck, SystemExit, RuntimeError])
+def test_what_was_under_way_when_a_worker_broke_down_is_asked_about(
+    user: User, monkeypatch: pytest.MonkeyPatch, trouble: type[BaseException]
+) -> None:
+    def break_down(target: object, items: list[Item], *, on_sending: Callable[[Item], None], **_: object) -> None:
+        on_sending(items[0])
+        raise trouble("in the middle of an image")
+
+    monkeypatch.setattr(doors, "store", break_down)
+    with scripted_scp() as pacs:
+        to(pacs)
+        HandIn(user, study(1)).everything()
+        with pytest.raises(trouble):
+            work()
+    entry = LedgerEntry.objects.get()
+    assert (entry.answer, entry.attempts) == (Answer.SENDING, 1)

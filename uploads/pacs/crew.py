@@ -105,16 +105,29 @@ class Crew(Generic[Thing, End]):
 
         Raises the trouble of a lane where items are left because of it, what a callback raised, or LaneStuck.
         """
-        while self._go_on():
-            self._wake.wait(TICK_SECONDS)
-            self._wake.clear()
-            self._watch()
+        while self._went_on():
+            pass
         self._listen()
         if self._fault is not None:
             raise self._fault
         ours = [trouble for trouble in self._troubles if not isinstance(trouble, PeerError)]
         if ours or (self._troubles and (self._left() or not self._finished)):
             raise (ours or self._troubles)[0]
+
+    def _went_on(self) -> bool:
+        """One turn; whatever it meets, lanes are heard to their end: the caller closes what they read from."""
+        try:
+            if not self._go_on():
+                return False
+            self._wake.wait(TICK_SECONDS)
+            self._wake.clear()
+            self._watch()
+        except LaneStuck:
+            raise
+        except BaseException as fault:  # noqa: BLE001  # `run` raises it
+            self._fault = self._fault or fault
+            self._closing = True
+        return True
 
     def _go_on(self) -> bool:
         self._listen()

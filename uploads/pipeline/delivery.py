@@ -117,8 +117,11 @@ def _send(delivery: Delivery, target: Target, keeper: Keeper, share: Share, mean
         except LeaseLost:
             book.last_words()
             raise
-        except BaseException:
+        except (PeerError, OSError):
             book.close()
+            raise
+        except BaseException:  # nothing is promised of what was under way: it is asked about
+            book.flush()
             raise
         book.close()
     keeper.check()

@@ -220,3 +220,30 @@ def test_a_lane_that_cannot_be_cut_ends_the_process_of_its_caller() -> None:
     with pytest.raises(LaneStuck):
         run(Book(), hanging.work, 5, wanted=lambda: 1)
     hanging.free.set()
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("asked", ["wanted", "should_stop"])
+def test_nothing_is_sent_any_more_once_it_has_ended(asked: str, trouble: type[BaseException]) -> None:
+    """Whoever called closes the file that the lanes read from, and takes back what was not begun."""
+    under_way, go = threading.Event(), threading.Event()
+    taken: list[int] = []
+
+    def work(lane: Lane[int, str]) -> None:
+        while (item := lane.take()) is not None:
+            taken.append(item)
+            under_way.set()
+            go.wait(20)
+            lane.tell(item, "stored")
+
+    def answer() -> int:
+        if under_way.is_set():
+            threading.Timer(0.2, go.set).start()
+            raise trouble("the database is away")
+        return int(asked == "wanted")
+
+    book = Book()
+    with pytest.raises(trouble):
+        run(book, work, 50, **({"wanted": lambda: 1} | {asked: answer}))
+    assert taken == [0]
+    assert book.heard == {0: "stored"}
