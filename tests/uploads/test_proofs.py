@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 from accounts.models import Role, User
 from relaypacs.management.commands.dicom_listener import visiting
 from tests import factories
-from tests.handin import HandIn, make_due, work
+from tests.handin import HandIn, let_leases_lapse, make_due, work
 from tests.loopback import LOOPBACK, wait_until
 from tests.peers import Orthanc, orthanc
 from tests.scripted import scripted_scp
@@ -201,6 +201,11 @@ def test_a_request_whose_answer_was_lost_is_asked_anew(
                 send(user, study(1))
         lost = Commitment.objects.get()
         assert lost.state == CommitmentState.ASKED
+        let_leases_lapse()
+        work()
+        due_at = Delivery.objects.get().due_at
+        assert due_at is not None
+        assert due_at < timezone.now() + timedelta(minutes=2), "it may never have been asked"
         Commitment.objects.update(asked_at=timezone.now() - timedelta(minutes=5))
         Delivery.objects.update(lease_until=timezone.now())
         make_due()

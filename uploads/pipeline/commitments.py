@@ -36,7 +36,7 @@ OPEN = (S.ASKED, S.ACCEPTED)
 
 
 class Awaited(Exception):
-    """The PACS has accepted and not reported yet; `until` is when that is given up."""
+    """The PACS was asked and has not reported yet; `until` is when that is given up, or when it is asked anew."""
 
     def __init__(self, until: datetime) -> None:
         super().__init__("commitment awaited")
@@ -111,18 +111,25 @@ def advance(delivery: Delivery, entries: Sequence[LedgerEntry]) -> set[str] | No
     if delivery.commitments.filter(state__in=OPEN, entries__isnull=False, ends_at__lte=timezone.now()).exists():
         _give_up(delivery, because="silent")
         return None
-    open_ones = delivery.commitments.filter(state__in=OPEN, entries__isnull=False)
-    until = open_ones.order_by("ends_at").values_list("ends_at", flat=True).first()
     if is_reported(delivery):
         return advance(delivery, entries)  # it came in between the last look and this one
-    if until is not None:
-        raise Awaited(until)
+    open_ones = delivery.commitments.filter(state__in=OPEN, entries__isnull=False).distinct()
+    times = [_looked_at_again(row) for row in open_ones]
+    if times:
+        raise Awaited(min(times))
     if not _uncovered(delivery, entries):
         return _committed(delivery, entries)
     if delivery.commitments.count() // math.ceil(len(entries) / AT_ONCE) < ROUNDS:
         raise PeerError("commitment_undecided", "The PACS could not commit to every image just now; it is asked again.")
     _give_up(delivery, because="undecided")
     return None
+
+
+def _looked_at_again(row: Commitment) -> datetime:
+    """When its report is overdue; or, where nobody knows whether it was heard at all, when it is asked anew."""
+    if row.state == S.ACCEPTED:
+        return row.ends_at
+    return min(row.ends_at, row.asked_at + timedelta(seconds=UNHEARD_SECONDS))
 
 
 def _rows(delivery: Delivery, entries: Sequence[LedgerEntry]) -> "QuerySet[LedgerEntry]":
