@@ -69,15 +69,15 @@ class Gateway:
 
     # What the administrator does.
 
-    def add_destination(self, name: str, url: str) -> None:
-        self._manage("add_destination", name, url)
+    def add_destination(self, name: str, url: str, *options: str) -> None:
+        self._manage("add_destination", name, url, *options)
 
     @contextmanager
-    def only(self, **destinations: str) -> Iterator[None]:
-        """New studies go to these alone, by name and URL; afterwards to the demo PACS again."""
+    def only(self, *options: str, **destinations: str) -> Iterator[None]:
+        """New studies go to these alone, by name and URL, added with `options`; afterwards to the demo PACS again."""
         self.rows("UPDATE uploads_destination SET active = false")
         for name, url in destinations.items():
-            self.add_destination(name, url)
+            self.add_destination(name, url, *options)
             self.rows("UPDATE uploads_destination SET active = true WHERE name = %s", name)
         try:
             yield
@@ -122,6 +122,17 @@ class Gateway:
                  WHERE d.upload_id = ANY(%s::uuid[])"""
         return {count for (count,) in self.rows(sql, list(uploads))}
 
+    def reasons(self, upload: str) -> list[str]:
+        """Why its deliveries moved, in order."""
+        sql = "SELECT because FROM uploads_transition WHERE upload_id = %s AND delivery_id IS NOT NULL ORDER BY id"
+        return [because for (because,) in self.rows(sql, upload)]
+
+    def commitments(self, upload: str) -> list[tuple[str, dict[str, Any]]]:
+        """State and report of each storage commitment that was asked for, in order."""
+        sql = """SELECT c.state, c.report FROM uploads_commitment c JOIN uploads_delivery d ON d.id = c.delivery_id
+                 WHERE d.upload_id = %s ORDER BY c.id"""
+        return [(str(state), dict(report)) for state, report in self.rows(sql, upload)]
+
     def pack(self, upload: str) -> Path:
         mark = upload.replace("-", "")
         return self.stack.data_dir / "packs" / mark[:2] / f"{mark}.pack"
@@ -147,7 +158,9 @@ class Gateway:
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        process = self.process(name)
+        """A child of `up` by the name it has there, or else a process by the one the kernel shows, stands still."""
+        child = self.stack.pids().get(name)
+        process = self.process(name) if child is None else psutil.Process(child)
         process.send_signal(signal.SIGSTOP)
         try:
             yield
