@@ -7,6 +7,8 @@ again.
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from django.db import transaction
 from django.db.models import F
@@ -20,6 +22,8 @@ from uploads.states import UploadState
 from uploads.storage import pack_of
 
 READ = 1024 * 1024
+HANDS = 2
+LARGE = 32 * 1024 * 1024  # bytes
 _PREAMBLE, _GROUP_LENGTH = 128, b"\x02\x00\x00\x00UL\x04\x00"
 
 
@@ -44,10 +48,13 @@ def _pass(upload: Upload, files: list[UploadFile], chunks: list[Chunk], *, fd: i
     A file that has the digest its client declared proves the octets of its chunks, so that these need not be hashed
     once more: only those under files without a digest, or with another one, are.
     """
-    for file in files:
-        keeper.check()
-        if not is_proven(file):
-            digest(file, fd)
+    with ThreadPoolExecutor(HANDS) as hands:  # hashing leaves the interpreter to the other one
+        try:
+            for _ in hands.map(partial(digest, fd=fd), [file for file in files if not is_proven(file)]):
+                keeper.check()
+        except BaseException:
+            hands.shutdown(wait=False, cancel_futures=True)
+            raise
     suspect = {index for file in files if not is_proven(file) for index in chunks_of(upload, file)}
     damaged = []
     for chunk in chunks:
@@ -72,7 +79,13 @@ def chunks_of(upload: Upload, file: UploadFile) -> range:
 
 
 def digest(file: UploadFile, fd: int) -> None:
-    """Reads a file in the pack once, and fills in its digest, where its data set begins, and that one's digest."""
+    """Fills in a file's digest, where its data set begins, and that one's digest.
+
+    A small file is read once for both; of a large one each is found by a hand of its own.
+    """
+    if file.size > LARGE:
+        _digest_large(file, fd)
+        return
     start = _dataset_start(os.pread(fd, _PREAMBLE + 16, file.offset)[: file.size], file.size)
     whole, dataset = hashlib.sha256(), hashlib.sha256()
     position = 0
@@ -84,6 +97,15 @@ def digest(file: UploadFile, fd: int) -> None:
     file.sha256 = whole.hexdigest()
     file.dataset_start = start
     file.dataset_sha256 = dataset.hexdigest() if start else ""
+
+
+def _digest_large(file: UploadFile, fd: int) -> None:
+    start = _dataset_start(os.pread(fd, _PREAMBLE + 16, file.offset), file.size)
+    with ThreadPoolExecutor(1) as hand:
+        dataset = hand.submit(_sha256, fd, file.offset + start, file.size - start) if start else None
+        file.sha256 = _sha256(fd, file.offset, file.size)
+        file.dataset_start = start
+        file.dataset_sha256 = dataset.result() if dataset is not None else ""
 
 
 def _judge(file: UploadFile) -> None:

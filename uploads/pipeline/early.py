@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 D = DeliveryState
 IDLE_SECONDS = 2.0  # without new chunks for so long the worker leaves; the next chunk calls it again
 LOOK_SECONDS = 0.05
+MOST_FILES, MOST_OCTETS = 256, 64 * 1024**2  # taken at a time: assembly begins with what has no rows yet
 TURN_SECONDS = 10.0  # then another upload that waits gets its turn
 
 
@@ -47,7 +48,7 @@ def accompany(upload: Upload, keeper: Keeper) -> None:
             companion = _Companion(upload, through, fd)
             companion.recall()
             while not keeper.lost() and companion.go_on():
-                time.sleep(LOOK_SECONDS)
+                pass
     except _Doubt as doubt:
         logger.info("no more is relayed early: %s", doubt)
         with transaction.atomic():
@@ -83,14 +84,23 @@ class _Companion:
             self._busy_at = time.monotonic()
             return not self._others_wait()
         if time.monotonic() - self._busy_at < IDLE_SECONDS:
+            time.sleep(LOOK_SECONDS)
             return True
         return not self._leave()
 
     def _whole(self) -> list[UploadFile]:
-        """Files whose octets are all acknowledged, and that were not looked at yet."""
+        """Some files whose octets are all acknowledged, and that were not looked at yet: no more than soon have rows."""
         received = set(self._upload.chunks.values_list("index", flat=True))
         files = self._upload.files.filter(instance__isnull=True, size__gt=0).exclude(index__in=self._passed_over)
-        return [f for f in files.order_by("index") if received.issuperset(assembly.chunks_of(self._upload, f))]
+        whole: list[UploadFile] = []
+        octets = 0
+        for file in files.order_by("index").iterator(chunk_size=MOST_FILES):
+            if received.issuperset(assembly.chunks_of(self._upload, file)):
+                whole.append(file)
+                octets += file.size
+            if len(whole) == MOST_FILES or octets > MOST_OCTETS:
+                break
+        return whole
 
     def _take(self, files: Sequence[UploadFile]) -> None:
         for file in files:

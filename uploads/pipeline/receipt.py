@@ -14,6 +14,7 @@ from relaypacs import logs
 from relaypacs.errors import TryLater, WrongState
 from uploads import hints
 from uploads.models import KEPT, LeaseLost, LedgerEntry, Receipt, Upload
+from uploads.pipeline import settling
 from uploads.pipeline.backoff import next_try
 from uploads.pipeline.keeper import Keeper
 from uploads.printing.render import printable, to_pdf
@@ -112,5 +113,6 @@ def read(upload: Upload) -> bytes:
     """
     receipt = upload.receipts.filter(for_state=upload.state, rendered_at__isnull=False).first()
     if receipt is None:
+        settling.account_now(upload.pk)
         raise WrongState("not_ready", "The receipt of this upload is not printed yet.", retry_after=2)
     return read_document(receipt.document)

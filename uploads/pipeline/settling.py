@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,8 @@ from uploads.states import UNDECIDED, DeliveryState, UploadState
 
 D, U = DeliveryState, UploadState
 
+# Most studies are verified seconds after they are delivered, and then that is the account to print.
+MAY_YET_BE_VERIFIED = timedelta(seconds=20)
 # An account is printed whenever nothing more may happen by itself.
 ACCOUNTED = frozenset({U.DELIVERED, U.VERIFIED, U.FAILED, U.REJECTED, U.CANCELLED})
 
@@ -88,12 +91,25 @@ def account(upload: Upload) -> None:
     if upload.state not in ACCOUNTED:
         return
     now = timezone.now()
+    wait = MAY_YET_BE_VERIFIED if upload.state == U.DELIVERED else timedelta(0)
     receipt, _ = Receipt.objects.update_or_create(
         upload=upload,
         for_state=upload.state,
-        defaults={"due_at": now, "asked_at": now, "rendered_at": None},
+        defaults={"due_at": now + wait, "asked_at": now, "rendered_at": None},
     )
-    receipt.ask()
+    if not wait:
+        Receipt.objects.filter(upload=upload, for_state=U.DELIVERED, rendered_at__isnull=True).exclude(
+            pk=receipt.pk
+        ).delete()
+        receipt.ask()
+
+
+def account_now(upload_id: uuid.UUID) -> None:
+    """An account that waits is printed at once: somebody asks for it, or nothing better will come."""
+    waiting = Receipt.objects.filter(upload_id=upload_id, rendered_at__isnull=True, due_at__gt=timezone.now())
+    for receipt in waiting.filter(Receipt.free()):
+        Receipt.objects.filter(pk=receipt.pk).update(due_at=timezone.now())
+        receipt.ask()
 
 
 def end(

@@ -164,6 +164,7 @@ def rest(delivery: Delivery, trouble: Trouble) -> None:
         last_error_code=trouble.code[:40],
         last_error_detail=trouble.detail,
     )
+    settling.account_now(delivery.upload_id)
 
 
 def _ask_later(delivery: Delivery, trouble: Trouble, *, questions: int | None = None) -> None:
