@@ -89,7 +89,7 @@ class _Companion:
         return not self._leave()
 
     def _whole(self) -> list[UploadFile]:
-        """Some files whose octets are all acknowledged, and that were not looked at yet: no more than soon have rows."""
+        """Files whose octets are all acknowledged, and that were not looked at yet; as many as soon have rows."""
         received = set(self._upload.chunks.values_list("index", flat=True))
         files = self._upload.files.filter(instance__isnull=True, size__gt=0).exclude(index__in=self._passed_over)
         whole: list[UploadFile] = []
