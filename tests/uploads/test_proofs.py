@@ -29,7 +29,7 @@ from uploads.models import Commitment, CommitmentState, Delivery, Destination, L
 from uploads.pacs.address import Peer
 from uploads.pacs.listener import Listener
 from uploads.pacs.outcomes import Kind
-from uploads.pipeline import commitments, reports
+from uploads.pipeline import commitments, legs, reports
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db(transaction=True)]
 
@@ -313,6 +313,44 @@ def test_a_sample_comes_back_by_c_move_to_our_listener(user: User, tmp_path: Pat
         work()
     assert hand_in.truth()["state"] == "verified"
     assert "1 fetched back by C-MOVE" in Delivery.objects.get().proof_detail
+
+
+# --- What a commitment covers ------------------------------------------------------------------------
+
+
+def test_what_a_query_listed_before_is_committed_to_with_the_rest(user: User, tmp_path: Path, ear: int) -> None:
+    with pacs_that_knows_us(tmp_path, ear) as pacs:
+        to(pacs, proof_wanted="commitment")
+        hand_in = HandIn(user, study(3)).everything()
+        while legs.advance():
+            pass
+        assert legs.relay()
+        seen = LedgerEntry.objects.exclude(instance__sop_instance_uid=SECOND)
+        assert seen.update(verified_at=timezone.now()) == 2
+        work()
+        reported()
+        work()
+    assert (hand_in.truth()["state"], only(hand_in)["proof"]) == ("verified", "commitment")
+    assert len(Commitment.objects.get().report["committed"]) == 3
+
+
+def test_an_image_sent_again_for_an_older_copy_is_committed_to_anew(user: User, tmp_path: Path, ear: int) -> None:
+    files = study()
+    with pacs_that_knows_us(tmp_path, ear) as pacs:
+        put(pacs, older(files), tmp_path)
+        to(pacs, proof_wanted="commitment")
+        hand_in = send(user, files)
+        reported()
+        work()
+        assert only(hand_in)["last_error"]["code"] == "other_copy_kept"
+        [gone] = [i for i in pacs.instances() if pydicom_uid(pacs, i) == SECOND]
+        pacs.delete(gone)
+        assert hand_in.client.post(f"{hand_in.url}/retry").status_code == 202
+        work()
+        reported()
+        work()
+    assert (hand_in.truth()["state"], only(hand_in)["proof"]) == ("verified", "commitment")
+    assert LedgerEntry.objects.get(instance__sop_instance_uid=SECOND).attempts == 1
 
 
 # --- DICOMweb ----------------------------------------------------------------------------------------

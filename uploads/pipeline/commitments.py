@@ -137,13 +137,16 @@ def _rows(delivery: Delivery, entries: Sequence[LedgerEntry]) -> "QuerySet[Ledge
 
 
 def _committed(delivery: Delivery, entries: Sequence[LedgerEntry]) -> set[str]:
-    rows = _rows(delivery, entries).filter(verified_at__isnull=False)
+    rows = _rows(delivery, entries).filter(commitment__state=S.READ, verified_at__isnull=False)
     return set(rows.values_list("instance__sop_instance_uid", flat=True))
 
 
 def _uncovered(delivery: Delivery, entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """Those of which nothing is known yet: in no open transaction, and neither committed to nor said to be absent."""
-    rows = _rows(delivery, entries).filter(commitment__isnull=True, verified_at__isnull=True)
+    """Those of which nothing is known yet: in no open transaction, and neither committed to nor said to be absent.
+
+    That a query has listed one, under earlier settings, is no commitment.
+    """
+    rows = _rows(delivery, entries).filter(commitment__isnull=True)
     said = _said_absent(delivery)
     return [row for row in rows if not _is_said_since(row, said.get(row.instance.sop_instance_uid))]
 

@@ -140,6 +140,7 @@ def _not_ours(delivery: Delivery, compared: Compared, total: int) -> None:
             comment="The PACS keeps other bytes under this name.",
             verified_at=None,
             fetched_sha256="",
+            commitment=None,  # it spoke of that copy, and says nothing of one that is sent later
         )
         to = D.PARTIAL if len(compared.other) < total else D.REFUSED
         delivery.move(to, because=trouble.code, last_error_code=trouble.code, last_error_detail=trouble.detail)
@@ -187,6 +188,7 @@ def _send_again(delivery: Delivery, missing: Sequence[LedgerEntry], total: int) 
     with transaction.atomic():
         delivery.guard()
         rows = LedgerEntry.objects.filter(pk__in=ids)
+        rows.update(commitment=None, fetched_sha256="")  # of what it has lost
         rows.exclude(pk__in=hopeless).update(answer=Answer.UNSENT, comment="The PACS did not keep it; sent again.")
         rows.filter(pk__in=hopeless).update(answer=Answer.REFUSED, comment="The PACS takes it and does not keep it.")
         changes: dict[str, Any] = {"last_error_code": trouble.code, "last_error_detail": trouble.detail, "questions": 0}
