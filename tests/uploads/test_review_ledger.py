@@ -1,27 +1,32 @@
 """Cancelling is final, and what a PACS answered is written down: each case was found by reading the code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pydicom
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
 
 from accounts.models import Role, User
 from tests import factories
 from tests.handin import HandIn, let_leases_lapse, make_due, work
 from tests.loopback import free_port
-from tests.scripted import scripted_scp
+from tests.scripted import ScriptedSCP, scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from uploads.dicom.source import FileSlice
 from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
 from uploads.pacs import doors
 from uploads.pacs.crew import LaneStuck
 from uploads.pacs.dimse import Item, classify
-from uploads.pipeline import addressing, decisions, destinations
+from uploads.pipeline import addressing, decisions, destinations, legs
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState
+
+FIRST = str(pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).SOPInstanceUID) + ".1"
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db]
 
@@ -199,3 +204,56 @@ def test_what_was_under_way_when_a_worker_broke_down_is_asked_about(
             work()
     entry = LedgerEntry.objects.get()
     assert (entry.answer, entry.attempts) == (Answer.SENDING, 1)
+
+
+# --- Questions that are not answered, and answers that prove nothing ----------------------------------
+
+
+def in_doubt(user: User) -> HandIn:
+    """A study of one image that may have arrived."""
+    hand_in = HandIn(user, study(1)).everything()
+    while legs.advance():
+        pass
+    LedgerEntry.objects.update(answer=Answer.UNKNOWN, attempts=1)
+    Delivery.objects.update(was_asked_before_sending=False)
+    return hand_in
+
+
+def test_a_pacs_that_refuses_a_query_is_not_away_for_what_others_send(user: User) -> None:
+    with scripted_scp(find=lambda query, scp: [(0xC001, None)]) as pacs:
+        to(pacs)
+        hand_in = in_doubt(user)
+        work()
+        found = only(hand_in)
+        assert (found["state"], found["stored"]) == ("waiting", 0)
+        assert Destination.objects.get().down_since is None
+    assert pacs.received == []
+
+
+def test_another_door_that_is_shut_does_not_shut_the_first(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, query_url=f"dicom://ELSEWHERE@127.0.0.1:{free_port()}")
+        hand_in = in_doubt(user)
+        work()
+        assert only(hand_in)["state"] == "waiting"
+        assert Destination.objects.get().down_since is None
+
+
+def test_an_image_that_the_pacs_had_before_ours_was_sent_proves_nothing_of_ours(user: User) -> None:
+    """It could not be asked beforehand, and says at the first sending that it has one of that name."""
+
+    def find(query: Dataset, scp: ScriptedSCP) -> Iterable[tuple[int, Dataset | None]]:
+        if not scp.received:
+            return [(0xC001, None)]
+        answer = Dataset()
+        answer.QueryRetrieveLevel = "IMAGE"
+        answer.StudyInstanceUID, answer.SeriesInstanceUID = query.StudyInstanceUID, query.SeriesInstanceUID
+        answer.SOPInstanceUID = FIRST
+        return [(0xFF00, answer)]
+
+    with scripted_scp(statuses=[0x0111], find=find) as pacs:
+        to(pacs)
+        hand_in = HandIn(user, study(1)).everything()
+        work()
+    assert (hand_in.truth()["state"], only(hand_in)["last_error"]["code"]) == ("delivered", "copy_unproved")
+    assert LedgerEntry.objects.get().was_there

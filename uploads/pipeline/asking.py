@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from uploads.models import Answer, Delivery, LedgerEntry, ProofWanted
@@ -12,6 +13,8 @@ from uploads.pacs.find import FindLimited
 from uploads.pipeline import addressing, ledger
 
 logger = logging.getLogger(__name__)
+
+DUPLICATE = "duplicate"  # uploads.pacs.outcomes: 0111
 
 
 def entries_of(delivery: Delivery) -> QuerySet[LedgerEntry]:
@@ -87,8 +90,25 @@ def resolve_doubts(delivery: Delivery) -> None:
         found = listed(delivery, doubtful)
     except FindUnsupported:
         found = set()
-    ledger.note_found(delivery, [entry.pk for entry in doubtful if entry.instance.sop_instance_uid in found])
+    except PeerError as error:
+        if addressing.asked_at(delivery.destination) == addressing.target_of(delivery.destination):
+            raise
+        raise QueryRefused(error.code, error.detail, error.kind, bounded=error.bounded) from error
+    there = [entry for entry in doubtful if entry.instance.sop_instance_uid in found]
+    _mark_duplicates(delivery, there)
+    ledger.note_found(delivery, [entry.pk for entry in there])
     ledger.note_absent(delivery, [entry.pk for entry in doubtful])
+
+
+def _mark_duplicates(delivery: Delivery, there: Sequence[LedgerEntry]) -> None:
+    """What the PACS said to have when ours was sent for the first time is not ours, and it may keep it (rule S3)."""
+    foreign = [entry for entry in there if entry.code == DUPLICATE and entry.attempts == 1 and not entry.was_there]
+    ours = _ours(delivery, foreign)
+    with transaction.atomic():
+        delivery.guard()
+        LedgerEntry.objects.filter(pk__in=[entry.pk for entry in foreign if entry.pk not in ours]).update(
+            was_there=True
+        )
 
 
 def unsettled(answers: Iterable[str]) -> int:

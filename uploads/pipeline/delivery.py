@@ -18,7 +18,7 @@ from uploads.dicom.transcode import EXPLICIT
 from uploads.models import KEPT, Answer, Delivery, Destination, LeaseLost, LedgerEntry, Upload
 from uploads.pacs import doors, rules
 from uploads.pacs.address import AddressError, Target
-from uploads.pacs.errors import PeerError
+from uploads.pacs.errors import PeerError, QueryRefused
 from uploads.pacs.outcomes import Kind
 from uploads.pacs.rows import RuleError
 from uploads.pacs.rules import Rules
@@ -245,7 +245,8 @@ def _peer_trouble(delivery: Delivery, error: PeerError) -> None:
     if error.kind is Kind.PAUSE or (error.bounded and delivery.failures + 1 >= BOUNDED_FAILURES):
         _pause(delivery, trouble)
         return
-    destinations.went_down(delivery.destination, error.detail, retry_after=error.retry_after or 0.0)
+    if not isinstance(error, QueryRefused):  # who does not answer a question may well store
+        destinations.went_down(delivery.destination, error.detail, retry_after=error.retry_after or 0.0)
     left = asking.unsettled(delivery.entries.values_list("answer", flat=True))
     if left and _give_up_unanswered(delivery) >= left:
         _conclude(delivery)
