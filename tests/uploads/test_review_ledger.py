@@ -25,6 +25,7 @@ from uploads.pacs.dimse import Item, classify
 from uploads.pipeline import addressing, decisions, destinations, legs
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState
+from uploads.storage import pack_of
 
 FIRST = str(pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).SOPInstanceUID) + ".1"
 
@@ -257,3 +258,16 @@ def test_an_image_that_the_pacs_had_before_ours_was_sent_proves_nothing_of_ours(
         work()
     assert (hand_in.truth()["state"], only(hand_in)["last_error"]["code"]) == ("delivered", "copy_unproved")
     assert LedgerEntry.objects.get().was_there
+
+
+def test_a_study_whose_images_are_gone_is_told_at_once(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs)
+        hand_in = HandIn(user, study(1)).everything()
+        while legs.advance():
+            pass
+        pack_of(hand_in.upload.pk).remove()
+        work()
+        found = only(hand_in)
+        assert (found["state"], found["last_error"]["code"]) == ("refused", "pack_missing")
+        assert hand_in.truth()["state"] == "failed"

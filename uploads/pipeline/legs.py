@@ -26,6 +26,7 @@ from uploads.states import UPLOAD_LEGS, DeliveryState, UploadState
 
 logger = logging.getLogger(__name__)
 
+PACK_MISSING = "What was received is not on the disk any more. Please hand the study in again."
 MAX_POSTPONED = 12  # a leg that the world keeps from working for so long is shown to a person
 
 LEGS: dict[str, Callable[[Upload, Keeper], None]] = {
@@ -67,7 +68,7 @@ def _run_upload(upload: Upload, keeper: Keeper) -> None:
     except FenceFailed as error:
         _postpone(upload, leg, TryLater("reader_unavailable", str(error)))
     except FileNotFoundError:
-        _fail(upload, "pack_missing", "What was received is not on the disk any more. Please hand the study in again.")
+        _fail(upload, "pack_missing", PACK_MISSING)
         _count(leg, "gave_up")
 
 
@@ -133,29 +134,34 @@ def relay() -> bool:
 
 def _run_delivery(delivery: Delivery, leg: str, keeper: Keeper) -> None:
     try:
-        if delivery.crashes >= MAX_CRASHES:
-            _give_up_delivery(delivery)
-            _count(leg, "gave_up")
-        elif leg == "verification":
-            verify(delivery, keeper)
-            _count(leg, "done")
-        else:
-            deliver(delivery, keeper)
-            _count(leg, "done")
+        _deliver_or_verify(delivery, leg, keeper)
     except LeaseLost:
         logger.info("%s: the row is somebody else's by now", leg)
         _count(leg, "lost")
 
 
-def _give_up_delivery(delivery: Delivery) -> None:
-    """Workers keep dying on it: it is left as it stands, for a person to look at and retry."""
-    detail = f"Workers failed {delivery.crashes} times while sending. The study is kept."
+def _deliver_or_verify(delivery: Delivery, leg: str, keeper: Keeper) -> None:
+    if delivery.crashes >= MAX_CRASHES:
+        detail = f"Workers failed {delivery.crashes} times while sending. The study is kept."
+        _give_up_delivery(delivery, "leg_gave_up", detail)
+        _count(leg, "gave_up")
+        return
+    try:
+        (verify if leg == "verification" else deliver)(delivery, keeper)
+        _count(leg, "done")
+    except FileNotFoundError:
+        _give_up_delivery(delivery, "pack_missing", PACK_MISSING)
+        _count(leg, "gave_up")
+
+
+def _give_up_delivery(delivery: Delivery, code: str, detail: str) -> None:
+    """Workers keep dying on it, or cannot do it: it is left as it stands, for a person to look at and retry."""
     with transaction.atomic():
         if delivery.state == DeliveryState.PENDING:
             delivery.move(DeliveryState.SENDING, keep_lease=True)
         kept = delivery.entries.filter(answer__in=(Answer.STORED, Answer.CHANGED)).exists()
         to = DeliveryState.PARTIAL if kept else DeliveryState.REFUSED
-        delivery.move(to, because="leg_gave_up", last_error_code="leg_gave_up", last_error_detail=detail)
+        delivery.move(to, because=code, last_error_code=code, last_error_detail=detail)
         settling.settle(delivery.upload_id)
 
 
