@@ -1,7 +1,9 @@
 """Cancelling is final, and what a PACS answered is written down: each case was found by reading the code."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pydicom
 import pytest
@@ -18,11 +20,14 @@ from tests.loopback import free_port
 from tests.scripted import ScriptedSCP, scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from uploads.dicom.source import FileSlice
-from uploads.models import Answer, Delivery, Destination, LeaseLost, LedgerEntry
+from uploads.models import Answer, Delivery, Destination, Instance, LeaseLost, LedgerEntry
 from uploads.pacs import doors
 from uploads.pacs.crew import LaneStuck
 from uploads.pacs.dimse import Item, classify
-from uploads.pipeline import addressing, decisions, destinations, legs
+from uploads.pacs.rules import DEFAULT_RULES
+from uploads.pipeline import addressing, decisions, decoding, destinations, legs
+from uploads.pipeline.derived import Derived
+from uploads.pipeline.keeper import Keeper
 from uploads.pipeline.ledger import Ledger
 from uploads.states import DeliveryState
 from uploads.storage import pack_of
@@ -271,3 +276,46 @@ def test_a_study_whose_images_are_gone_is_told_at_once(user: User) -> None:
         found = only(hand_in)
         assert (found["state"], found["last_error"]["code"]) == ("refused", "pack_missing")
         assert hand_in.truth()["state"] == "failed"
+
+
+def test_what_was_decoded_by_a_worker_that_lost_the_study_is_not_sent_again(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = sending(user)
+    Destination.objects.update(transcode=True)
+    delivery.destination.refresh_from_db()
+    Instance.objects.update(transfer_syntax_uid="1.2.840.10008.1.2.4.90")
+    delivery.entries.update(answer=Answer.REFUSED, code="context_refused")
+
+    def overtaken(*_: object, **__: object) -> Derived:
+        let_leases_lapse()
+        assert destinations.claim() is not None
+        LedgerEntry.objects.update(answer=Answer.STORED)
+        return Derived(Path("derived"), 0, 0, "0" * 64)
+
+    monkeypatch.setattr(decoding, "transcoder_of", lambda upload: nullcontext())
+    monkeypatch.setattr(decoding, "derive", overtaken)
+    with pytest.raises(LeaseLost):
+        decoding.decode_refused(delivery, DEFAULT_RULES, Keeper(delivery))
+    assert LedgerEntry.objects.get().answer == Answer.STORED
+
+
+def test_what_is_paused_while_a_destination_is_resumed_does_not_wait_for_ever(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = factories.DestinationFactory.create(paused=True)
+    first, second = (factories.DeliveryFactory.create(destination=destination, state="paused") for _ in range(2))
+    Delivery.objects.filter(pk=second.pk).update(state=DeliveryState.SENDING)
+    wake = destinations._wake
+
+    def meanwhile(delivery: Delivery, actor: User | None) -> bool:
+        if delivery.pk == first.pk:  # a worker meets what it had met
+            Delivery.objects.filter(pk=second.pk).update(state=DeliveryState.PAUSED)
+            destinations.pause(destination, "not authorised")
+        return wake(delivery, actor)
+
+    monkeypatch.setattr(destinations, "_wake", meanwhile)
+    assert destinations.resume(destination, user) == 2
+    destination.refresh_from_db()
+    assert not destination.paused
+    assert not Delivery.objects.filter(state=DeliveryState.PAUSED).exists()

@@ -4,6 +4,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from django.db import transaction
+
 from uploads.dicom.transcode import EXPLICIT, TranscodeFailed, Transcoder
 from uploads.models import Answer, Delivery, LedgerEntry
 from uploads.pacs.rules import Rules
@@ -35,7 +37,6 @@ def decode_refused(delivery: Delivery, rules: Rules, keeper: Keeper) -> bool:
 
 
 def _decode(delivery: Delivery, entry: LedgerEntry, transcoder: Transcoder, *, rules: Rules, keeper: Keeper) -> bool:
-    rows = LedgerEntry.objects.filter(pk=entry.pk)
     try:
         made = derive(entry.instance, transcoder, on_frame=keeper.check)
     except TranscodeFailed as error:
@@ -45,10 +46,18 @@ def _decode(delivery: Delivery, entry: LedgerEntry, transcoder: Transcoder, *, r
         )
         skipped = rules.skip(outcome, instance.sop_class_uid)
         answer = Answer.REFUSED if skipped is None else Answer.SKIPPED
-        rows.update(answer=answer, code=error.code[:40], comment=error.detail[:400])
+        _write(delivery, entry, answer=answer, code=error.code[:40], comment=error.detail[:400])
         return False
-    rows.update(answer=Answer.UNSENT, code="", comment="Decoded for this destination.", derived_sha256=made.sha256)
+    decoded = {"comment": "Decoded for this destination.", "derived_sha256": made.sha256}
+    _write(delivery, entry, answer=Answer.UNSENT, code="", **decoded)
     return True
+
+
+def _write(delivery: Delivery, entry: LedgerEntry, **columns: str) -> None:
+    """Fenced: decoding takes its time, and another worker may have sent it since."""
+    with transaction.atomic():
+        delivery.guard()
+        LedgerEntry.objects.filter(pk=entry.pk).update(**columns)
 
 
 class DerivedSlice:

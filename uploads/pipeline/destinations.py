@@ -122,14 +122,19 @@ def resume(destination: Destination, actor: User | None) -> int:
 
     An optional delivery may have been left behind by an upload that is verified by now: it goes as well.
     """
-    paused = Delivery.objects.filter(destination=destination, state=DeliveryState.PAUSED)
     with transaction.atomic():
-        woken = [_wake(delivery, actor) for delivery in paused.exclude(upload__state__in=ENDED)]
+        woken = _wake_all(destination, actor)
         Destination.objects.filter(pk=destination.pk).update(
             paused=False, paused_because="", down_since=None, probe_at=None, last_error=""
         )
+        woken += _wake_all(destination, actor)  # what a worker has paused in this moment
         _all_due(destination)
-    return sum(woken)
+    return woken
+
+
+def _wake_all(destination: Destination, actor: User | None) -> int:
+    paused = Delivery.objects.filter(destination=destination, state=DeliveryState.PAUSED)
+    return sum(_wake(delivery, actor) for delivery in paused.exclude(upload__state__in=ENDED))
 
 
 def _wake(delivery: Delivery, actor: User | None) -> bool:
