@@ -25,11 +25,22 @@ from tests.uploads.pacs.packs import send as send_items
 from tests.uploads.pacs.webpeers import web_orthanc
 from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_validation import changed
-from uploads.models import Commitment, CommitmentState, Delivery, Destination, LedgerEntry, Transition
+from uploads.models import (
+    Commitment,
+    CommitmentState,
+    Delivery,
+    Destination,
+    LeaseLost,
+    LedgerEntry,
+    Receipt,
+    Transition,
+)
 from uploads.pacs.address import Peer
 from uploads.pacs.listener import Listener
 from uploads.pacs.outcomes import Kind
 from uploads.pipeline import commitments, legs, reports
+from uploads.pipeline.delivery import Trouble
+from uploads.pipeline.verification import rest
 
 pytestmark = [pytest.mark.integration, pytest.mark.clinical, pytest.mark.django_db(transaction=True)]
 
@@ -222,6 +233,22 @@ def test_a_destination_that_is_not_to_be_asked_leaves_the_study_delivered(user: 
         hand_in = send(user, study(1))
         assert pacs.finds == []
     assert (hand_in.truth()["state"], only(hand_in)["proof"]) == ("delivered", "none")
+
+
+def test_where_nothing_will_prove_it_the_receipt_is_printed_anew_and_says_so(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, proof_wanted="none")
+        send(user, study(1))
+    delivery = Delivery.objects.get()
+    printing = Receipt.claim(Receipt.objects.all())
+    assert printing is not None
+    rest(delivery, Trouble("find_unsupported", "The PACS offers no C-FIND."))
+    with pytest.raises(LeaseLost):
+        printing.renew()
+    receipt = Receipt.objects.get()
+    assert receipt.rendered_at is None
+    assert receipt.due_at is not None
+    assert receipt.due_at <= timezone.now()
 
 
 # --- An older copy -----------------------------------------------------------------------------------

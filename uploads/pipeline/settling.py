@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
@@ -86,26 +87,27 @@ def _why(delivery: Delivery | None) -> str:
     )
 
 
-def account(upload: Upload) -> None:
-    """Asks for the receipt of the state the upload is in now, once per state; an earlier one is asked for anew."""
+def account(upload: Upload, *, at_once: bool = False) -> None:
+    """Asks for the receipt of the state the upload is in now, once per state; an earlier one is asked for anew.
+
+    Whoever prints it just now prints what was so before, and is fenced off.
+    """
     if upload.state not in ACCOUNTED:
         return
     now = timezone.now()
-    wait = MAY_YET_BE_VERIFIED if upload.state == U.DELIVERED else timedelta(0)
-    receipt, _ = Receipt.objects.update_or_create(
-        upload=upload,
-        for_state=upload.state,
-        defaults={"due_at": now + wait, "asked_at": now, "rendered_at": None},
-    )
-    if not wait:
-        Receipt.objects.filter(upload=upload, for_state=U.DELIVERED, rendered_at__isnull=True).exclude(
-            pk=receipt.pk
-        ).delete()
-        receipt.ask()
+    wait = MAY_YET_BE_VERIFIED if upload.state == U.DELIVERED and not at_once else timedelta(0)
+    with transaction.atomic():
+        receipt, _ = Receipt.objects.get_or_create(upload=upload, for_state=upload.state)
+        asked = {"due_at": now + wait, "asked_at": now, "rendered_at": None, "lease_until": None, "lease_owner": ""}
+        Receipt.objects.filter(pk=receipt.pk).update(**asked, lease_epoch=F("lease_epoch") + 1)
+        if not wait:
+            outdone = Receipt.objects.filter(upload=upload, for_state=U.DELIVERED, rendered_at__isnull=True)
+            outdone.exclude(pk=receipt.pk).delete()
+            receipt.ask()
 
 
 def account_now(upload_id: uuid.UUID) -> None:
-    """An account that waits is printed at once: somebody asks for it, or nothing better will come."""
+    """An account that waits is printed at once, because somebody asks for it."""
     waiting = Receipt.objects.filter(upload_id=upload_id, rendered_at__isnull=True, due_at__gt=timezone.now())
     for receipt in waiting.filter(Receipt.free()):
         Receipt.objects.filter(pk=receipt.pk).update(due_at=timezone.now())

@@ -158,14 +158,16 @@ def _await_report(delivery: Delivery, until: datetime) -> None:
 
 def rest(delivery: Delivery, trouble: Trouble) -> None:
     """It stays stored: nothing more can be found out, and page and receipt say why nothing proves it."""
-    delivery.write(
-        due_at=None,
-        lease_until=None,
-        lease_owner="",
-        last_error_code=trouble.code[:40],
-        last_error_detail=trouble.detail,
-    )
-    settling.account_now(delivery.upload_id)
+    with transaction.atomic():
+        delivery.guard()
+        delivery.write(
+            due_at=None,
+            lease_until=None,
+            lease_owner="",
+            last_error_code=trouble.code[:40],
+            last_error_detail=trouble.detail,
+        )
+        settling.account(delivery.upload, at_once=True)
 
 
 def _ask_later(delivery: Delivery, trouble: Trouble, *, questions: int | None = None) -> None:
