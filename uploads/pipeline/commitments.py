@@ -254,4 +254,4 @@ def is_reported(delivery: Delivery) -> bool:
 def words(delivery: Delivery) -> str:
     """What page and receipt say of the proof."""
     count = delivery.commitments.filter(state=S.READ, reported_at__isnull=False).count()
-    return f"Storage commitment: the PACS committed to keep every image ({count} report{'s' if count > 1 else ''})."
+    return f"Storage commitment, in {count} report{'s' if count > 1 else ''}."

@@ -388,8 +388,8 @@ def _current(truth: Truth, name: str, icon: str, *, stopped: bool) -> dict[str, 
         return {"name": name, "icon": sign_of, "tone": colour, "note": truth["state"], "word": "stopped"}
     if truth["state"] == "held":
         return {"name": name, "icon": "held", "tone": "waiting", "note": "waits for a decision", "word": "held"}
-    waiting = any(row["state"] in ("waiting", "paused") for row in truth["deliveries"])
-    note = "waiting to be tried again" if name == "Delivered" and waiting else "under way"
+    states = {row["state"] for row in truth["deliveries"]} if name == "Delivered" else set()
+    note = "waiting to be tried again" if "waiting" in states else "paused" if "paused" in states else "under way"
     if name == "Verified" and any(_cannot_be_asked(row) for row in truth["deliveries"]):
         return {"name": name, "icon": "ended", "tone": "ended", "note": "cannot be asked", "word": "not possible"}
     return {"name": name, "icon": icon, "tone": "waiting", "note": note, "word": "now"}
