@@ -12,7 +12,7 @@ from django.utils import timezone
 from relaypacs.management.commands import dicom_listener
 from tests import factories
 from tests.committing import asked_for, calling, report_on, send_report
-from tests.loopback import free_port
+from tests.loopback import LOOPBACK, free_port, wait_until
 from uploads.models import Commitment, CommitmentState, Delivery, LedgerEntry
 from uploads.pacs.fetched import Fetched
 from uploads.pacs.report import Report
@@ -178,6 +178,14 @@ def test_the_command_takes_a_report_from_the_wire_into_the_row(settings: Any) ->
         thread.join(30)
     row.refresh_from_db()
     assert row.report == {"committed": ["1.2.1"], "failed": [["1.2.2", 0x0112]]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pacs_that_was_just_entered_is_known_when_it_calls() -> None:
+    callers = dicom_listener.Callers()
+    assert not callers("ARCHIVE", LOOPBACK)
+    factories.DestinationFactory.create(url="dicom://ARCHIVE@127.0.0.1:104")
+    wait_until(lambda: callers("ARCHIVE", LOOPBACK), "its title", seconds=3)
 
 
 # --- What comes back by C-MOVE ---------------------------------------------------------------------

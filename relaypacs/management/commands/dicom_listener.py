@@ -15,7 +15,8 @@ from relaypacs.embedded.machine import need_port
 from uploads.pacs.listener import Listener
 from uploads.pipeline import reports
 
-CALLERS_SECONDS = 5.0  # how soon a destination that was just entered may call
+CALLERS_SECONDS = 5.0  # for so long one that was taken away may still call
+STRANGERS_SECONDS = 0.5  # how soon one that was just entered may call: a PACS that is turned away may not report again
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,7 +69,7 @@ class Command(BaseCommand):
 
 
 class Callers:
-    """Whether we know who calls: the destinations' AE titles, read again every few seconds."""
+    """Whether we know who calls: the destinations' AE titles, read again every few seconds, and for whoever is new."""
 
     def __init__(self) -> None:
         self._titles: set[str] = set()
@@ -76,7 +77,8 @@ class Callers:
 
     def __call__(self, calling_ae: str, address: str) -> bool:
         now = time.monotonic()
-        if self._read_at is None or now - self._read_at > CALLERS_SECONDS:
+        keep = CALLERS_SECONDS if calling_ae in self._titles else STRANGERS_SECONDS
+        if self._read_at is None or now - self._read_at > keep:
             self._titles = visiting(reports.known_titles)()
             self._read_at = now
         return calling_ae in self._titles
