@@ -31,7 +31,7 @@ def test_a_damaged_file_is_held_and_the_rest_sent_by_decision(upload_page: Uploa
     expect(page.locator(".messages")).to_contain_text("The decision was written down")
     # without a reload
     expect(page.locator("#truth")).to_have_attribute("data-state", "verified", timeout=60_000)
-    expect(page.locator("#truth")).to_contain_text("listed 4 of 4")
+    expect(page.locator("#truth")).to_contain_text("committed to keep 4 of 4")
     expect(page.locator("#receipt")).to_be_visible()
     expect(page).to_have_title("Verified: TEST, PATIENT · RelayPACS")
 

@@ -133,5 +133,5 @@ def test_without_script_a_plain_form_hands_in_a_study(log_in: LogIn, studies: St
         if page.locator("#truth").get_attribute("data-state") == "verified":
             break
         page.wait_for_timeout(500)
-    expect(page.locator("#truth")).to_contain_text("was asked and listed 3 of 3")
+    expect(page.locator("#truth")).to_contain_text("committed to keep 3 of 3")
     bare.close()
