@@ -154,10 +154,13 @@ class Slowly:
     def send(self, count: int) -> None:
         for index in self.left[:count]:
             octets = self._pack[index * KIB256 : (index + 1) * KIB256]
-            took = partial(put, self._http, self.id, index, octets)  # again where the gateway is busy, as clients do
-            wait_until(lambda took=took: took().status_code == 204, f"chunk {index}", seconds=PATIENCE)
+            # again where the gateway is busy, as clients do
+            wait_until(partial(self._took, index, octets), f"chunk {index}", seconds=PATIENCE)
             time.sleep(0.1)
         del self.left[:count]
+
+    def _took(self, index: int, octets: bytes) -> bool:
+        return put(self._http, self.id, index, octets).status_code == 204
 
     def complete(self) -> None:
         assert not self.left
