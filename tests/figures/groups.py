@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from tests.figures import rows_cost, rows_ingest, rows_journey, rows_wire
+from tests.figures import rows_cost, rows_growth, rows_ingest, rows_journey, rows_wire
 from tests.figures.bench import Bench, guarded
 from tests.figures.figure import Figure
 from tests.figures.goals import GOALS
@@ -34,6 +34,7 @@ GROUPS = (
     Group(("P12", "P14"), _whole(rows_cost.footprint)),
     Group(("P13",), _whole(rows_cost.header_index)),
     Group(("P15",), _whole(rows_cost.after_a_kill)),
+    Group(("G1", "G2"), _whole(rows_growth.growth)),
 )
 
 

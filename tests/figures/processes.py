@@ -126,6 +126,10 @@ class Helper:
                 with suppress(BrokenPipeError):
                     pipe.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def do(self, **job: Any) -> dict[str, Any]:
         """What the child answers to this job; raises RunFailed with what it says went wrong."""
         self.begin(**job)
