@@ -15,8 +15,8 @@ from tests.scripted import Received, ScriptedSCP, scripted_scp
 from tests.uploads.test_delivery import only, study, to
 from tests.uploads.test_early import chunk_count, finish, half, names, relay
 from tests.uploads.test_validation import changed
-from uploads.models import MAX_CRASHES, Answer, Delivery, Destination, LedgerEntry, Route, Upload
-from uploads.pipeline import destinations, early, legs, sweep
+from uploads.models import MAX_CRASHES, Answer, Delivery, Destination, LedgerEntry, Route, Upload, UploadFile
+from uploads.pipeline import destinations, early, legs, steering, sweep
 from uploads.states import DeliveryState, UploadState
 from uploads.storage import pack_of
 
@@ -75,6 +75,31 @@ def test_an_image_left_out_after_it_went_early_goes_to_no_other_destination(user
         assert uid(1) in names(soon)
         assert uid(1) not in names(later)
         assert len(names(later)) == 14
+
+
+def test_an_image_left_out_and_removed_at_the_pacs_is_not_brought_back(user: User) -> None:
+    with scripted_scp() as pacs:
+        to(pacs, relay_early=True)
+        hand_in = half(user, of_two_people())
+        relay()
+        finish(hand_in)
+        del pacs.received[names(pacs).index(uid(1))]  # its staff have seen whose it is
+        decide(hand_in, "exclude", "IM1", "IM16")
+        for _ in range(8):
+            work()
+            make_due()
+        assert uid(1) not in names(pacs)
+        assert hand_in.truth()["state"] == "verified"
+
+
+def test_an_image_left_out_is_not_redirected(user: User) -> None:
+    administrator = factories.person(Role.ADMIN)
+    old = factories.DeliveryFactory.create(state="refused")
+    for status in ("accepted", "excluded"):
+        entry = factories.LedgerEntryFactory.create(delivery=old, answer=Answer.REFUSED)
+        UploadFile.objects.filter(instance=entry.instance).update(status=status)
+    fresh = steering.redirect(old, factories.DestinationFactory.create(), actor=administrator, reason="It is full.")
+    assert [entry.instance.file.status for entry in fresh.entries.all()] == ["accepted"]
 
 
 def test_an_image_left_out_is_not_tried_again(user: User) -> None:

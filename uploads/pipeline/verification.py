@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from uploads.models import KEPT, Answer, Delivery, LedgerEntry, Proof, ProofWanted
+from uploads.models import KEPT, UNUSABLE, Answer, Delivery, LedgerEntry, Proof, ProofWanted
 from uploads.pacs import doors
 from uploads.pacs.address import AddressError
 from uploads.pacs.errors import FindUnsupported, PeerError
@@ -46,12 +46,12 @@ class Shown:
 
 def verify(delivery: Delivery, keeper: Keeper) -> None:
     """Moves to verified; or asks again later; or sends again what the PACS has not kept."""
-    entries = list(asking.entries_of(delivery).filter(answer__in=KEPT))
+    entries = list(asking.entries_of(delivery).filter(answer__in=KEPT).select_related("instance__file"))
     try:
         shown = _shown(delivery, entries)
         compared, coerced = Compared(), None
-        if _all_shown(entries, shown):
-            compared, coerced = copies.compare(delivery, entries), coercion.look(delivery)
+        if not _missing(entries, shown):
+            compared, coerced = copies.compare(delivery, _here(entries, shown)), coercion.look(delivery)
     except commitments.Awaited as awaited:
         _await_report(delivery, awaited.until)
         return
@@ -64,8 +64,8 @@ def verify(delivery: Delivery, keeper: Keeper) -> None:
         return
     keeper.check()
     destinations.came_up(delivery.destination)
-    missing = [entry for entry in entries if entry.instance.sop_instance_uid not in shown.uids]
-    _note_seen(delivery, entries, missing)
+    missing = _missing(entries, shown)
+    _note_seen(delivery, _here(entries, shown), missing)
     if coerced is not None:
         delivery.write(notes=[*_other_notes(delivery), noting.of_the_identity(*coerced)])
     if coerced is not None and coerced[0].mismatch:
@@ -101,13 +101,19 @@ def _other_notes(delivery: Delivery) -> list[noting.Note]:
     return [note for note in delivery.notes if note["code"] not in ("identity_changed", "details_changed")]
 
 
-def _all_shown(entries: Sequence[LedgerEntry], shown: Shown) -> bool:
-    return all(entry.instance.sop_instance_uid in shown.uids for entry in entries)
+def _here(entries: Sequence[LedgerEntry], shown: Shown) -> list[LedgerEntry]:
+    return [entry for entry in entries if entry.instance.sop_instance_uid in shown.uids]
 
 
-def _note_seen(delivery: Delivery, entries: Sequence[LedgerEntry], missing: Sequence[LedgerEntry]) -> None:
-    absent = {entry.pk for entry in missing}
-    seen = [entry.pk for entry in entries if entry.pk not in absent]
+def _missing(entries: Sequence[LedgerEntry], shown: Shown) -> list[LedgerEntry]:
+    """What is to be there and is not. One that went early and was left out since may be gone, and stays so."""
+    absent = [entry for entry in entries if entry.instance.sop_instance_uid not in shown.uids]
+    return [entry for entry in absent if entry.instance.file.status not in UNUSABLE]
+
+
+def _note_seen(delivery: Delivery, here: Sequence[LedgerEntry], missing: Sequence[LedgerEntry]) -> None:
+    absent = [entry.pk for entry in missing]
+    seen = [entry.pk for entry in here]
     with transaction.atomic():
         delivery.guard()
         LedgerEntry.objects.filter(pk__in=seen, verified_at__isnull=True).update(verified_at=timezone.now())
