@@ -168,9 +168,12 @@ def _file(row: UploadFile) -> dict[str, Any]:
 
 
 def timeline(upload: Upload) -> list[dict[str, Any]]:
-    """Every move of the upload and of its deliveries, oldest first."""
+    """Every move of the upload and of its deliveries, oldest first; of a row of attempts that failed alike the first.
+
+    That says how many `times`, and `until` when: a PACS that is away for a weekend is no news a hundred times.
+    """
     rows = upload.transitions.select_related("delivery", "actor").order_by("id")
-    return [
+    return _folded(
         {
             "at": row.at,
             "subject": row.delivery.destination_name if row.delivery else "upload",
@@ -178,9 +181,31 @@ def timeline(upload: Upload) -> list[dict[str, Any]]:
             "to": row.to_state,
             "because": row.because,
             "actor": row.actor.get_username() if row.actor else "",
+            "times": 1,
+            "until": row.at,
+            "delivery": row.delivery_id,
         }
         for row in rows
-    ]
+    )
+
+
+def _folded(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where a delivery waits, sends and waits again for the same reason, by itself, the later two are counted only."""
+    shown: dict[int, dict[str, Any]] = {}
+    ways: dict[Any, list[int]] = {}
+    for number, event in enumerate(events):
+        shown[number] = event
+        way = ways.setdefault(event["delivery"], [])
+        way.append(number)
+        first, *between = [shown[one] for one in way[-3:]]
+        if [one["to"] for one in (first, *between)] != ["waiting", "sending", "waiting"] or any(
+            one["actor"] or one["because"] not in ("", first["because"]) for one in between
+        ):
+            continue
+        first["times"], first["until"] = first["times"] + 1, event["at"]
+        for one in (way.pop(), way.pop()):
+            del shown[one]
+    return list(shown.values())
 
 
 def by_state(user: User) -> dict[str, int]:
