@@ -154,12 +154,12 @@ class Slowly:
     def send(self, count: int) -> None:
         for index in self.left[:count]:
             octets = self._pack[index * KIB256 : (index + 1) * KIB256]
-            # again where the gateway is busy, as clients do
-            wait_until(partial(self._took, index, octets), f"chunk {index}", seconds=PATIENCE)
+            wait_until(partial(self._is_taken, index, octets), f"chunk {index}", seconds=PATIENCE)
             time.sleep(0.1)
         del self.left[:count]
 
-    def _took(self, index: int, octets: bytes) -> bool:
+    def _is_taken(self, index: int, octets: bytes) -> bool:
+        """Where the gateway is busy it says so, and is asked again."""
         return put(self._http, self.id, index, octets).status_code == 204
 
     def complete(self) -> None:
