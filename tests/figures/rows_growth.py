@@ -1,6 +1,7 @@
 """Rows of growth: memory of the sender from 1 MB to 2 GB an instance, and its cost from 10 to 10,000 of them."""
 
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ MB = 1_000_000
 SMALL, LARGE = 1 * MB, 2_000 * MB  # octets of one instance
 FEW, MANY = 10, 10_000
 SLICE = 131_072  # octets
+AT = {SLICE: 0, SMALL: MB, LARGE: 10 * MB}  # where in the pack the data set of this size begins
 CT, EXPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 KEYS = (("G1", "C-STORE"), ("G2", "C-STORE"))
 
@@ -37,9 +39,12 @@ def growth(bench: Bench) -> list[Figure]:
 
 
 def _pack(path: Path) -> Path:
-    """Explicit VR: an element of zeros is a data set as good as any to a sender that reads none of it."""
+    """Data sets of one element, pixels of zeros, which are holes in the file."""
     with path.open("wb") as file:
-        file.truncate(LARGE)
+        for size, offset in AT.items():
+            file.seek(offset)
+            file.write(struct.pack("<HH2sxxI", 0x7FE0, 0x0010, b"OB", size - 12))
+            file.truncate(offset + size)
     return path
 
 
@@ -47,7 +52,7 @@ def _send(sender: Helper, peer: Program, pack: Path, *, count: int, size: int) -
     files = [
         {
             "name": str(number),
-            "dataset_offset": 0,
+            "dataset_offset": AT[size],
             "dataset_size": size,
             "sop_class_uid": CT,
             "sop_instance_uid": f"2.25.{number + 1}",
