@@ -193,7 +193,8 @@ def test_a_pacs_that_was_just_entered_is_known_when_it_calls() -> None:
 
 def entry(*, state: DeliveryState = DeliveryState.STORED, **fields: Any) -> LedgerEntry:
     destination = factories.DestinationFactory.create(url="dicom://ARCHIVE@127.0.0.1:104")
-    delivery = factories.DeliveryFactory.create(state=state, destination=destination)
+    lease = timezone.now() + timedelta(minutes=1)
+    delivery = factories.DeliveryFactory.create(state=state, destination=destination, lease_until=lease)
     return factories.LedgerEntryFactory.create(delivery=delivery, **fields)
 
 
@@ -216,6 +217,14 @@ def test_the_digest_of_what_came_back_is_written_down() -> None:
 def test_what_nobody_waits_for_is_none_of_ours(calling_ae: str, state: DeliveryState) -> None:
     row = entry(state=state)
     assert not take_instance(calling_ae, came_back(row))
+    row.refresh_from_db()
+    assert row.fetched_sha256 == ""
+
+
+def test_what_another_pacs_of_the_same_title_sends_back_proves_nothing_of_a_study_that_nobody_asks_about() -> None:
+    row = entry()
+    Delivery.objects.update(lease_until=None)
+    assert not take_instance("ARCHIVE", came_back(row))
     row.refresh_from_db()
     assert row.fetched_sha256 == ""
 

@@ -341,3 +341,22 @@ def test_what_holds_a_delivery_back_is_in_the_truth() -> None:
     assert told[1]["code"] == "quiet"
     assert "until 23:59 UTC" in told[1]["detail"]
     assert told[2:] == [None, None]
+
+
+class TestAskingAgain:
+    def test_a_study_that_rests_without_proof_is_asked_about_anew(self, administrator: User, user: User) -> None:
+        with scripted_scp() as pacs:
+            destination = to(pacs, proof_wanted="none")
+            hand_in = HandIn(user, study(2)).everything()
+            work()
+            assert hand_in.truth()["state"] == "delivered"
+            Destination.objects.filter(pk=destination.pk).update(proof_wanted="query")
+            steering.ask_again(Delivery.objects.get(), administrator)
+            work()
+        assert hand_in.truth()["state"] == "verified"
+        assert hand_in.upload.transitions.filter(because="asked_again", actor=administrator).count() == 1
+
+    def test_one_that_is_asked_about_already_is_left_alone(self, administrator: User) -> None:
+        row = factories.DeliveryFactory.create(state=D.STORED, study__upload__state=U.DELIVERED)
+        with pytest.raises(WrongState):
+            steering.ask_again(row, administrator)

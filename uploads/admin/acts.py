@@ -66,6 +66,11 @@ ACTS: Mapping[str, Act] = {
         "tried again with what was refused",
         lambda row, asked: steering.retry_refused(row, asked.actor),
     ),
+    "ask_again": Act(
+        "Ask the PACS again",
+        "asked about again",
+        lambda row, asked: steering.ask_again(row, asked.actor),
+    ),
     "redirect": Act(
         "Redirect…",
         "redirected",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -15,6 +16,7 @@ from uploads.pacs.errors import AssociationAborted, PeerTimeout, rejection
 from uploads.pacs.pdu import Acceptance, Proposal
 from uploads.pacs.wire import connect
 
+LOOK_SECONDS = 0.02
 DCMTK = "1.2.276.0.7230010.3."
 """The root of dcmtk's implementation class UIDs, Orthanc's among them: it aborts on a fragment of odd length."""
 
@@ -75,6 +77,15 @@ class Association(Conversation):
         if self._wire.has_input():
             kind, body = self.unit(Deadline.after(self.deadlines.release))
             raise self.unexpected(kind, body)
+
+    def awaits_input(self, seconds: float) -> bool:
+        """Whether the peer says something within so many seconds."""
+        until = Deadline.after(seconds)
+        while not self._wire.has_input():
+            if until.passed():
+                return False
+            time.sleep(LOOK_SECONDS)
+        return True
 
     def release(self) -> None:
         """A-RELEASE, then close. All answers are in, so trouble now is nobody's."""

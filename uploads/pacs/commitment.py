@@ -30,6 +30,13 @@ NOT_SUPPORTED = (0x0112, 0x0118, 0x0122, 0x0123, 0x0211)
 MOST_REPORTS = 100
 """Reports on one association before our answer has come: a PACS may bring others that it owes us, not without end."""
 
+LOOK_SECONDS = 0.25
+
+
+def _never() -> bool:
+    return False
+
+
 Keep = Callable[[Report], bool]
 """Writes a report down; False where its transaction is not known."""
 
@@ -41,6 +48,7 @@ def ask(
     *,
     wait: float = 5.0,
     keep: Keep | None = None,
+    arrived: Callable[[], bool] = _never,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> Report | None:
     """Ask `peer` to commit to `references` (PS3.4 J.3.2), and wait up to `wait` seconds for its report.
@@ -48,15 +56,15 @@ def ask(
     None: it has accepted, and will report over an association of its own. Write the transaction down before: the
     report may come before this returns. `keep` is given each report before it is answered, so that one that could
     not be written down comes again; without it a report of another transaction is answered with "failed", for the
-    PACS to bring it to our listener. Raises CommitmentUnsupported where the peer offers no storage commitment, and
-    other PeerErrors.
+    PACS to bring it to our listener. `arrived` tells that it came in elsewhere: then nobody waits here. Raises
+    CommitmentUnsupported where the peer offers no storage commitment, and other PeerErrors.
     """
     with Association(peer, [(COMMITMENT, (ImplicitVRLittleEndian,))], deadlines) as association:
         if association.answers[0].result != 0:
             raise _unsupported()
         asking = _Asking(association, transaction_uid, keep)
         asking.ask(references)
-        return asking.report or asking.await_report(wait)
+        return asking.report or asking.await_report(wait, arrived)
 
 
 class _Asking:
@@ -88,12 +96,15 @@ class _Asking:
             self._receive(message)  # it overtook the answer to our request
         raise PeerError("commitment_endless", "The PACS reports and does not answer.", bounded=True)
 
-    def await_report(self, wait: float) -> Report | None:
+    def await_report(self, wait: float, arrived: Callable[[], bool]) -> Report | None:
         """The request is accepted: whatever becomes of this association, the report may still come over another."""
-        deadline = Deadline.after(wait)
+        until = Deadline.after(wait)
         try:
-            while self.report is None:
-                self._receive(self._association.message(deadline, longest=report.LONGEST_REPORT))
+            while self.report is None and not until.passed():
+                if self._association.awaits_input(min(LOOK_SECONDS, until.left())):
+                    self._receive(self._association.message(until, longest=report.LONGEST_REPORT))
+                elif arrived():
+                    return None
         except PeerTimeout:
             return None
         except AssociationAborted:

@@ -111,12 +111,12 @@ def advance(delivery: Delivery, entries: Sequence[LedgerEntry]) -> set[str] | No
     if delivery.commitments.filter(state__in=OPEN, entries__isnull=False, ends_at__lte=timezone.now()).exists():
         _give_up(delivery, because="silent")
         return None
-    if is_reported(delivery):
-        return advance(delivery, entries)  # it came in between the last look and this one
-    open_ones = delivery.commitments.filter(state__in=OPEN, entries__isnull=False).distinct()
-    times = [_looked_at_again(row) for row in open_ones]
-    if times:
-        raise Awaited(min(times))
+    # one look for both: a report may come in at any moment
+    unread = list(delivery.commitments.filter(state__in=(*OPEN, S.REPORTED), entries__isnull=False).distinct())
+    if any(row.state == S.REPORTED for row in unread):
+        return advance(delivery, entries)
+    if unread:
+        raise Awaited(min(map(_looked_at_again, unread)))
     if not _uncovered(delivery, entries):
         return _committed(delivery, entries)
     if delivery.commitments.count() // math.ceil(len(entries) / AT_ONCE) < ROUNDS:
@@ -175,7 +175,8 @@ def _ask(delivery: Delivery, entries: Sequence[LedgerEntry]) -> None:
         some = entries[start : start + AT_ONCE]
         row = _write_down(delivery, some)
         references = [Reference(e.instance.sop_class_uid, e.instance.sop_instance_uid) for e in some]
-        ask(peer, row.transaction_uid, references, wait=WAIT_SECONDS, keep=keep)
+        came = Commitment.objects.filter(pk=row.pk, state=S.REPORTED).exists
+        ask(peer, row.transaction_uid, references, wait=WAIT_SECONDS, keep=keep, arrived=came)
         Commitment.objects.filter(pk=row.pk, state=S.ASKED).update(state=S.ACCEPTED)
 
 

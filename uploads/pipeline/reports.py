@@ -13,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from uploads import hints
@@ -112,7 +113,9 @@ def take_instance(calling_ae: str, fetched: Fetched) -> bool:
     What came in another transfer syntax than it was sent in was decoded or encoded anew: its digest tells nothing.
     """
     rows = LedgerEntry.objects.select_related("instance", "delivery__destination")
-    stored = rows.filter(instance__sop_instance_uid=fetched.sop_instance_uid, delivery__state=DeliveryState.STORED)
+    # one that is being asked about just now: two destinations may bear the same title
+    asked = Q(delivery__state=DeliveryState.STORED, delivery__lease_until__gte=timezone.now())
+    stored = rows.filter(asked, instance__sop_instance_uid=fetched.sop_instance_uid)
     entries = [entry for entry in stored if calling_ae in titles_of(entry.delivery.destination)]
     comparable = [entry.pk for entry in entries if fetched.transfer_syntax_uid == _syntax(entry)]
     LedgerEntry.objects.filter(pk__in=comparable).update(**digests_of(fetched))

@@ -48,6 +48,27 @@ def retry_refused(delivery: Delivery, actor: User) -> Delivery:
     return delivery
 
 
+def ask_again(delivery: Delivery, actor: User) -> Delivery:
+    """Asks the PACS anew what it has of a study that rests without proof. Raises WrongState, NotAllowed."""
+    with transaction.atomic():
+        delivery = _held(delivery, actor, among=frozenset({D.STORED}))
+        if delivery.due_at is not None:
+            raise WrongState("asked_already", "The PACS is being asked, or will be; there is nothing to ask again.")
+        delivery.entries.update(fetched_sha256="", fetched_content_sha256="")
+        delivery.write(
+            due_at=timezone.now(),
+            questions=0,
+            last_error_code="",
+            last_error_detail="",
+            lease_epoch=delivery.lease_epoch + 1,
+        )
+        delivery.upload.transitions.create(
+            delivery=delivery, from_state=D.STORED, to_state=D.STORED, because="asked_again", actor=actor
+        )
+        hints.nudge("delivery", delivery.pk)
+    return delivery
+
+
 def unrefuse(delivery: Delivery) -> int:
     """Lets what the PACS refused be sent again; what must not go there (rules S13, S14) stays refused. How many."""
     refused = delivery.entries.filter(answer=Answer.REFUSED)
