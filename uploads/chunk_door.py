@@ -5,11 +5,15 @@ more than a buffer is held, so a clinic at 20 KB/s costs next to nothing while i
 """
 
 import asyncio
-import hashlib
+import contextvars
 import time
 import uuid
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
@@ -24,16 +28,14 @@ from accounts.models import User
 from relaypacs import metrics
 from relaypacs.errors import Rejected, RelayError, WrongState
 from relaypacs.problems import answer, not_allowed
+from relaypacs.short_way import WIRE
+from uploads.octets import PIECE, SILENCE_SECONDS, ClientGone, TooLong, Wire, take
 from uploads.pipeline import intake
-from uploads.storage import RangeBusy, lock_range, pack_of, write_at
+from uploads.storage import RangeBusy, lock_range, pack_of
 
-SILENCE_SECONDS = 30  # no octet for so long frees the chunk
-BUFFER = 512 * 1024
 DRAIN_AT_MOST = 64 * 1024**2  # so that a client that is still sending reads our refusal
-
-
-class ClientGone(Exception):
-    """The client closed the connection before the last octet."""
+DATABASE_THREADS = 4  # a chunk asks for milliseconds; more would only wait for each other
+Result = TypeVar("Result")
 
 
 @csrf_exempt  # the session door checks the token itself, as every API route does
@@ -42,49 +44,61 @@ async def chunk(request: HttpRequest, upload_id: uuid.UUID, index: int) -> HttpR
     """`PUT /api/v1/uploads/{id}/chunks/{n}`: 204 when the octets are in the pack and their row is committed."""
     if request.method != "PUT":
         return not_allowed(request, "PUT")
-    octets = _octets(request)
+    wire = Wire(_receive_of(request), length_of(request) or 0)
     try:
-        await _take(request, upload_id, index, octets)
+        await _take(request, upload_id, index, wire)
     except ClientGone:
         return HttpResponse(status=499)
     except Exception as error:
         refusal = answer(request, error)
         if refusal is None:
             raise
-        await _drain(request, octets)
+        await _drain(request, wire)
         return refusal
     return HttpResponse(status=204)
 
 
-async def _take(request: HttpRequest, upload_id: uuid.UUID, index: int, octets: AsyncIterator[bytes]) -> None:
-    ticket = await _with_database(_admit, request, upload_id, index)
+@dataclass(frozen=True)
+class Place:
+    """Where one chunk goes; its bytes are ours alone while the descriptor is open."""
+
+    ticket: intake.Ticket
+    fd: int
+    known: str | None  # the digest it was acknowledged with before
+
+
+async def _take(request: HttpRequest, upload_id: uuid.UUID, index: int, wire: Wire) -> None:
+    with ExitStack() as held:
+        place = await _with_database(request, partial(_begin, request, upload_id, index, held))
+        ticket = place.ticket
+        found = await _receive(wire, ticket, None if place.known else place.fd)
+        if found != ticket.sha256:
+            raise Rejected("digest_mismatch", f"Chunk {index} arrived damaged; please send it again.")
+        if place.known:
+            intake.refuse_other_bytes(ticket, place.known)
+        else:
+            await _with_database(request, partial(intake.acknowledge, ticket))
+            metrics.chunk_bytes_total.inc(ticket.length)
+
+
+def _begin(request: HttpRequest, upload_id: uuid.UUID, index: int, held: ExitStack) -> Place:
+    """All that is asked before the first octet; the pack stays open, and the bytes locked, as long as `held` does."""
+    ticket = intake.admit(
+        caller(request), upload_id, index, length=length_of(request), digest=request.headers.get("Content-Digest", "")
+    )
     try:
-        with pack_of(upload_id).open(write=True) as fd:
-            lock_range(fd, ticket.offset, ticket.length)
-            known = await _with_database(intake.known_digest, ticket)
-            found = await _receive(octets, ticket, None if known else fd)
-            if found != ticket.sha256:
-                raise Rejected("digest_mismatch", f"Chunk {index} arrived damaged; please send it again.")
-            if known:
-                intake.refuse_other_bytes(ticket, known)
-            else:
-                await _with_database(intake.acknowledge, ticket)
-                metrics.chunk_bytes_total.inc(ticket.length)
+        fd = held.enter_context(pack_of(upload_id).open(write=True))
+        lock_range(fd, ticket.offset, ticket.length)
     except RangeBusy:
         raise intake.busy() from None
     except FileNotFoundError:
         raise WrongState("wrong_state", "This upload takes no more data.") from None
+    return Place(ticket, fd, intake.known_digest(ticket))
 
 
-def _admit(request: HttpRequest, upload_id: uuid.UUID, index: int) -> intake.Ticket:
+def length_of(request: HttpRequest) -> int | None:
     length = request.headers.get("Content-Length", "")
-    return intake.admit(
-        caller(request),
-        upload_id,
-        index,
-        length=int(length) if length.isdecimal() else None,
-        digest=request.headers.get("Content-Digest", ""),
-    )
+    return int(length) if length.isdecimal() and length.isascii() and len(length) < 19 else None
 
 
 def caller(request: HttpRequest) -> User:
@@ -96,79 +110,59 @@ def caller(request: HttpRequest) -> User:
     return wrapped.user
 
 
-async def _with_database(work: Any, *args: Any) -> Any:
-    """Runs blocking work on this request's thread, and gives its connection back to the pool at once."""
+async def _with_database(request: HttpRequest, work: Callable[[], Result]) -> Result:
+    """Runs blocking work on a thread, and gives its connection back to the pool at once."""
 
-    def run() -> Any:
+    def run() -> Result:
         try:
-            return work(*args)
+            return work()
         finally:
             if not connection.in_atomic_block:
                 connection.close()
 
-    return await sync_to_async(run)()
+    if _on_the_wire(request) is None:  # Django's own handler, which says on which thread
+        return await sync_to_async(run)()
+    context = contextvars.copy_context()  # so that log lines name the request
+    return await asyncio.get_running_loop().run_in_executor(_database_threads(), context.run, run)
 
 
-async def _receive(octets: AsyncIterator[bytes], ticket: intake.Ticket, fd: int | None) -> str:
+@cache
+def _database_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="chunk-rows")
+
+
+async def _receive(wire: Wire, ticket: intake.Ticket, fd: int | None) -> str:
     """Hashes the octets, and writes them at their place unless `fd` is None; their SHA-256."""
-    sha256 = hashlib.sha256()
-    offset = ticket.offset
-    async for data in octets:
-        if offset + len(data) > ticket.offset + ticket.length:
-            raise Rejected("chunk_length", f"Chunk {ticket.index} is longer than its Content-Length.")
-        await asyncio.to_thread(_put, sha256, data, fd, offset)
-        offset += len(data)
-    if offset != ticket.offset + ticket.length:
-        raise Rejected("chunk_length", f"Chunk {ticket.index} ended early; please send it again.")
-    return sha256.hexdigest()
-
-
-def _put(sha256: Any, data: bytes, fd: int | None, offset: int) -> None:
-    if fd is not None:
-        write_at(fd, data, offset)
-    sha256.update(data)
-
-
-async def _octets(request: HttpRequest) -> AsyncIterator[bytes]:
-    """The body in pieces of about BUFFER bytes, from the wire where the server left it there (relaypacs.asgi)."""
-    receive = getattr(request, "scope", {}).get("relaypacs.receive")
-    if receive is None:
-        while data := await asyncio.to_thread(request.read, BUFFER):
-            yield data
-        return
-    held: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await _next_message(receive)
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        if piece:
-            held.append(piece)
-            size += len(piece)
-        if size >= BUFFER or (size and not more):
-            yield b"".join(held)
-            held, size = [], 0
-
-
-async def _next_message(receive: Any) -> Any:
     try:
-        message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
-    except TimeoutError:
-        raise RelayError(
-            "chunk_timeout", "No data came for 30 seconds; please send this part again.", status=408, retry_after=1
-        ) from None
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
+        taken, sha256 = await take(wire, ticket.offset, ticket.length, fd)
+    except TooLong:
+        raise Rejected("chunk_length", f"Chunk {ticket.index} is longer than its Content-Length.") from None
+    if taken != ticket.length:
+        raise Rejected("chunk_length", f"Chunk {ticket.index} ended early; please send it again.")
+    return sha256
 
 
-async def _drain(request: HttpRequest, octets: AsyncIterator[bytes]) -> None:
+def _on_the_wire(request: HttpRequest) -> Any:
+    """The channel on which the server left the body; None where Django has read it."""
+    return getattr(request, "scope", {}).get(WIRE)
+
+
+def _receive_of(request: HttpRequest) -> Callable[[], Awaitable[Any]]:
+    async def read() -> Any:
+        octets = await asyncio.to_thread(request.read, PIECE)
+        return {"type": "http.request", "body": octets, "more_body": bool(octets)}
+
+    return _on_the_wire(request) or read
+
+
+async def _drain(request: HttpRequest, wire: Wire) -> None:
     """Reads what the client still sends, within bounds: else it would see a reset instead of our answer."""
-    length = request.headers.get("Content-Length", "")
-    if not length.isdecimal() or int(length) > DRAIN_AT_MOST or request.headers.get("Expect"):
+    length = length_of(request)
+    if length is None or length > DRAIN_AT_MOST or request.headers.get("Expect"):
         return
     until = time.monotonic() + SILENCE_SECONDS
     try:
-        async for _ in octets:
+        while await wire.piece():
             if time.monotonic() > until:
                 return
     except (ClientGone, RelayError):
