@@ -310,7 +310,7 @@ class TestMe:
 
     def test_knowing_who_asks_takes_few_questions(self, django_assert_num_queries: Any) -> None:
         token = login(person(Role.CLINICIAN)).json()["access_token"]
-        with django_assert_num_queries(5):  # the sign-in with its person, roles, clinics, two kinds of device
+        with django_assert_num_queries(4):  # the sign-in with its person and roles, clinics, two kinds of device
             me(token)
 
 

@@ -39,9 +39,8 @@ def sync_pack(upload_id: uuid.UUID) -> int:
     return len(rows)
 
 
-def sync_when_much(upload_id: uuid.UUID, length: int) -> None:
-    """Syncs when this chunk has taken the upload over another group's worth of bytes."""
-    received = Upload.objects.values_list("received_bytes", flat=True).get(pk=upload_id)
+def sync_when_much(upload_id: uuid.UUID, *, received: int, length: int) -> None:
+    """Syncs when the chunk of this length has taken the upload, of which so much is received, over another group."""
     if received // GROUP_BYTES != (received - length) // GROUP_BYTES:
         sync_pack(upload_id)
 

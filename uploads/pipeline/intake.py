@@ -6,19 +6,19 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import Clinic, Role, User
 from relaypacs.errors import NotAllowed, NotFound, Rejected, RelayError, WrongState
 from uploads import hints, selectors
-from uploads.models import Chunk, Upload, UploadFile, write_columns
+from uploads.models import Upload, UploadFile, write_columns
 from uploads.pipeline import duplicates, durability, early
 from uploads.pipeline.manifest import Manifest, is_sha256
 from uploads.states import UploadState
@@ -154,7 +154,7 @@ def admit(user: User, upload_id: uuid.UUID, index: int, *, length: int | None, d
         length: the Content-Length in bytes, None where the client sent none.
         digest: the Content-Digest header (RFC 9530).
     """
-    upload = selectors.get_visible(user, upload_id)
+    upload = selectors.glance(user, upload_id)
     may_change(user, upload)
     if length is None:
         raise Rejected("length_required", "A chunk needs its Content-Length.", status=411)
@@ -200,7 +200,34 @@ def parse_digest(header: str) -> str:
 
 def known_digest(ticket: Ticket) -> str | None:
     """The digest this chunk was acknowledged with, if it was. Ask only while holding its byte range."""
-    return Chunk.objects.filter(upload_id=ticket.upload_id, index=ticket.index).values_list("sha256", flat=True).first()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sha256 FROM uploads_chunk WHERE upload_id = %s AND index = %s", (ticket.upload_id, ticket.index)
+        )
+        row = cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+# One statement, so that the row's lock is held for no round trip. It orders this against `complete` and cancel: who
+# waited for it sees the state as it is then.
+_ACKNOWLEDGE = """
+WITH held AS (
+    SELECT id, early, due_at FROM uploads_upload
+    WHERE id = %(upload)s AND state = %(receiving)s AND expires_at > %(now)s
+    FOR UPDATE
+), noted AS (
+    INSERT INTO uploads_chunk (upload_id, index, sha256, boot_id, synced, received_at)
+    SELECT id, %(index)s, %(sha256)s, %(boot)s, false, %(now)s FROM held
+)
+UPDATE uploads_upload AS upload
+SET received_bytes = received_bytes + %(length)s,
+    last_chunk_at = %(now)s,
+    expires_at = least(%(now)s + %(after_chunk)s, created_at + %(at_most)s),
+    due_at = CASE WHEN upload.early THEN %(now)s END
+FROM held
+WHERE upload.id = held.id
+RETURNING received_bytes, held.early AND held.due_at IS NULL
+"""
 
 
 def acknowledge(ticket: Ticket) -> None:
@@ -209,36 +236,27 @@ def acknowledge(ticket: Ticket) -> None:
     Raises:
         WrongState: the upload was sealed, cancelled or expired while the octets came in.
     """
-    now = timezone.now()
-    with transaction.atomic():
-        if not _count_in(ticket, now):
-            receiving_or_raise(Upload.objects.get(pk=ticket.upload_id))
-            raise WrongState("wrong_state", "This upload takes no more data.")
-        Chunk.objects.create(
-            upload_id=ticket.upload_id,
-            index=ticket.index,
-            sha256=ticket.sha256,
-            boot_id=current_boot(),
-            received_at=now,
-        )
-    durability.sync_when_much(ticket.upload_id, ticket.length)
-
-
-def _count_in(ticket: Ticket, now: datetime) -> bool:
-    """Raises the upload's counter, if it still takes data. The row lock orders this against `complete` and cancel."""
-    rows = Upload.objects.select_for_update().only("created_at", "state", "expires_at", "early", "due_at")
-    upload = rows.get(pk=ticket.upload_id)
-    if upload.state != UploadState.RECEIVING or upload.expires_at <= now:
-        return False
-    Upload.objects.filter(pk=ticket.upload_id).update(
-        received_bytes=F("received_bytes") + ticket.length,
-        last_chunk_at=now,
-        expires_at=min(now + LIFE_AFTER_CHUNK, upload.created_at + LIFE_AT_MOST),
-        due_at=now if upload.early else None,
-    )
-    if upload.early and upload.due_at is None:  # else somebody is there, or on the way
-        hints.nudge("early", upload.pk)
-    return True
+    told: dict[str, Any] = {
+        "upload": ticket.upload_id,
+        "index": ticket.index,
+        "sha256": ticket.sha256,
+        "length": ticket.length,
+        "boot": current_boot(),
+        "receiving": UploadState.RECEIVING.value,
+        "now": timezone.now(),
+        "after_chunk": LIFE_AFTER_CHUNK,
+        "at_most": LIFE_AT_MOST,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_ACKNOWLEDGE, told)
+        counted = cursor.fetchone()
+    if counted is None:
+        receiving_or_raise(Upload.objects.get(pk=ticket.upload_id))
+        raise WrongState("wrong_state", "This upload takes no more data.")
+    received, nobody_looks = counted
+    if nobody_looks:
+        hints.nudge("early", ticket.upload_id)
+    durability.sync_when_much(ticket.upload_id, received=received, length=ticket.length)
 
 
 def refuse_other_bytes(ticket: Ticket, known: str) -> None:
