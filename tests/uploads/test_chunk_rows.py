@@ -1,6 +1,8 @@
 """What the rows say of a chunk: who may send it, and what one statement notes when it has come."""
 
+import errno
 import os
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +15,8 @@ from tests import factories
 from tests.handin import KIB256, HandIn
 from uploads import hints, selectors
 from uploads.models import Chunk, Upload
-from uploads.pipeline import intake
+from uploads.pipeline import durability, intake
+from uploads.storage.local import LocalPack
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db, pytest.mark.clinical]
 
@@ -108,3 +111,78 @@ def test_what_is_relayed_early_is_due_with_each_chunk_and_called_for_once(
         intake.acknowledge(ticket_of(hand_in.upload, index))
         assert hand_in.upload.due_at == hand_in.upload.last_chunk_at
     assert called == [("early", hand_in.upload.pk)]
+
+
+# --- The group sync that goes on beside the next chunks ---------------------------------------------
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two chunks make a group."""
+    monkeypatch.setattr(durability, "GROUP_BYTES", KIB256 * 2)
+
+
+def acknowledge(upload: Upload, *indexes: int) -> None:
+    for index in indexes:
+        intake.acknowledge(ticket_of(upload, index))
+
+
+def wait_for_sync(upload: Upload) -> None:
+    if under_way := durability._under_way.get(upload.pk):
+        under_way.result(timeout=60)
+
+
+@pytest.fixture
+def upload_of_many() -> Upload:
+    hand_in = HandIn(factories.person(Role.CLINICIAN), {"a": os.urandom(6 * KIB256)})
+    hand_in.open()
+    return hand_in.upload
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_groups")
+def test_a_group_is_synced_beside_the_chunks_that_follow(upload_of_many: Upload) -> None:
+    acknowledge(upload_of_many, 0)
+    assert upload_of_many.pk not in durability._under_way
+    acknowledge(upload_of_many, 1)
+    wait_for_sync(upload_of_many)
+    assert set(Chunk.objects.filter(synced=True).values_list("index", flat=True)) == {0, 1}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_groups")
+def test_who_fills_the_next_group_waits_for_the_one_under_way(
+    upload_of_many: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    sync = LocalPack.sync
+
+    def sync_late(pack: LocalPack) -> None:
+        let_go.wait(60)
+        sync(pack)
+
+    monkeypatch.setattr(LocalPack, "sync", sync_late)
+    acknowledge(upload_of_many, 0, 1, 2)  # the third begins a group and waits for nothing
+    first = durability._under_way[upload_of_many.pk]
+    assert not first.done()
+    threading.Timer(0.3, let_go.set).start()
+    acknowledge(upload_of_many, 3)
+    assert first.done()
+    wait_for_sync(upload_of_many)
+    assert not Chunk.objects.filter(synced=False).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_groups")
+def test_what_a_group_may_have_lost_is_withdrawn_and_shows_up_as_missing(
+    upload_of_many: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the medium")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", fails)
+        acknowledge(upload_of_many, 0, 1)
+        wait_for_sync(upload_of_many)
+    upload = Upload.objects.get(pk=upload_of_many.pk)
+    assert (upload.received_bytes, selectors.missing_chunks(upload)) == (0, [[0, 5]])

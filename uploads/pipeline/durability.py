@@ -2,8 +2,10 @@
 
 import logging
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache, partial
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 
 from relaypacs.errors import TryLater
@@ -14,7 +16,8 @@ from uploads.storage import current_boot, pack_of
 
 logger = logging.getLogger(__name__)
 
-GROUP_BYTES = 64 * 1024**2  # at most so much is acknowledged and not yet on the medium
+GROUP_BYTES = 64 * 1024**2  # after so much of an upload its pack is synced, without waiting for the next few seconds
+_under_way: dict[uuid.UUID, Future[None]] = {}
 
 
 def sync_pack(upload_id: uuid.UUID) -> int:
@@ -40,23 +43,55 @@ def sync_pack(upload_id: uuid.UUID) -> int:
 
 
 def sync_when_much(upload_id: uuid.UUID, *, received: int, length: int) -> None:
-    """Syncs when the chunk of this length has taken the upload, of which so much is received, over another group."""
-    if received // GROUP_BYTES != (received - length) // GROUP_BYTES:
+    """Syncs when the chunk of this length has taken the upload, of which so much is received, over another group.
+
+    That goes on beside the next group. Who fills that one before it has ended waits for it, so that in each process
+    no more than two groups of an upload are acknowledged and not yet on the medium.
+    """
+    if received // GROUP_BYTES == (received - length) // GROUP_BYTES:
+        return
+    if connection.in_atomic_block:  # another thread would not see the row
         sync_pack(upload_id)
+        return
+    if earlier := _under_way.get(upload_id):
+        wait([earlier])
+    syncing = _under_way[upload_id] = _thread().submit(_sync_aside, upload_id)
+    syncing.add_done_callback(partial(_ended, upload_id))
+
+
+def _sync_aside(upload_id: uuid.UUID) -> None:
+    try:
+        _sync_if_there(upload_id)
+    finally:
+        connection.close()
+
+
+def _ended(upload_id: uuid.UUID, syncing: Future[None]) -> None:
+    if _under_way.get(upload_id) is syncing:
+        del _under_way[upload_id]
+    if error := syncing.exception():  # the rows are not marked, and the sync of every few seconds comes to them
+        logger.error("a group was not synced: %s", type(error).__name__, exc_info=error)
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="group-sync")
 
 
 def sync_all() -> int:
     """The group sync of all uploads that receive; run every few seconds on the machine that has the packs."""
     ids = Chunk.objects.filter(synced=False, boot_id=current_boot()).values_list("upload_id", flat=True).distinct()
-    done = 0
-    for upload_id in ids:
-        try:
-            done += sync_pack(upload_id)
-        except FileNotFoundError:  # cancelled or expired meanwhile
-            logger.info("pack is gone, nothing to sync", extra={"upload_id": str(upload_id)})
-        except TryLater as error:  # told and withdrawn; the others' octets are not less worth
-            logger.error("not synced: %s", error.code, extra={"upload_id": str(upload_id)})
-    return done
+    return sum(_sync_if_there(upload_id) for upload_id in ids)
+
+
+def _sync_if_there(upload_id: uuid.UUID) -> int:
+    try:
+        return sync_pack(upload_id)
+    except FileNotFoundError:  # cancelled or expired meanwhile
+        logger.info("pack is gone, nothing to sync", extra={"upload_id": str(upload_id)})
+    except TryLater as error:  # told and withdrawn; the others' octets are not less worth
+        logger.error("not synced: %s", error.code, extra={"upload_id": str(upload_id)})
+    return 0
 
 
 def withdraw_lost(upload_id: uuid.UUID) -> int:
