@@ -13,7 +13,7 @@ from uploads.storage import write_at
 
 SILENCE_SECONDS = 30  # no octet for so long frees the chunk
 SLOWEST = 4000  # bytes per second; who sends slower, if only in drips, does not keep a chunk for ever
-PIECE = 1024 * 1024
+PIECE = 512 * 1024
 HOLD_SECONDS = 1.0  # what a slow client has sent for so long goes to the pack: 200 of them must not fill the memory
 Octets = Sequence[bytes]
 

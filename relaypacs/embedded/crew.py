@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from granian import Granian
 from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from kombu.exceptions import OperationalError
 
@@ -30,6 +31,7 @@ WARM = [  # what the roles need, imported once and in this order: the first sets
 # Queue and processes. Work that clinics wait for has two, so that one long study does not hold up the next.
 QUEUES = {"interactive": 2, "early": 1, "delivery": 2, "rendering": 1, "maintenance": 1}
 WEB_WORKERS = 2
+WEB_BUFFER = 1024**2  # bytes of one connection read at once, where they come so fast; a slow one's stays small
 WEB_SECONDS = 5  # what open requests get at a stop before granian ends its workers
 WEB_RESPAWN_SECONDS = 0.5  # pause before granian replaces a worker process that fell
 
@@ -53,6 +55,7 @@ def serve() -> None:
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         workers=WEB_WORKERS,
+        http1_settings=HTTP1Settings(max_buffer_size=WEB_BUFFER),
         websockets=False,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
