@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from pynetdicom import _config
 
 from relaypacs.embedded.servers import shared
 
@@ -33,6 +34,15 @@ def servers() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None, servers: None) -> None:
     """The servers answer before the test database is made."""
+
+
+@pytest.fixture(autouse=True)
+def pynetdicom_as_it_was() -> Iterator[None]:
+    """Its settings are global to the process, and the peers of the tests set them."""
+    before = {name: getattr(_config, name) for name in ("UNRESTRICTED_STORAGE_SERVICE", "STORE_RECV_CHUNKED_DATASET")}
+    yield
+    for name, value in before.items():
+        setattr(_config, name, value)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from accounts.models import Role, User
 from accounts.people import enrol
-from uploads.models import Destination
+from uploads.models import Destination, ProofWanted
 
 DESTINATION = "Demo PACS"
 CLINIC = "Demo Clinic"
@@ -37,7 +37,9 @@ def ensure(password: str) -> list[Account]:
                 password=None if _has(person.username, password) else password,
             )
         url = f"dicom://{AE_TITLE}@127.0.0.1:{settings.DEMO_PACS_PORT}"
-        Destination.objects.update_or_create(name=DESTINATION, defaults={"url": url})
+        Destination.objects.update_or_create(
+            name=DESTINATION, defaults={"url": url, "proof_wanted": ProofWanted.COMMITMENT}
+        )
     return people
 
 

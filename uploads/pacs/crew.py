@@ -152,10 +152,14 @@ class Crew(Generic[Thing, End]):
                 self._items.popleft()
 
     def _man(self) -> None:
-        """Starts lanes up to the number wanted; one that had trouble is not replaced in this run."""
+        """Starts lanes up to the number wanted; one that had trouble is not replaced in this run.
+
+        The first goes alone until it has its connection: a peer that takes fewer refuses the ones beyond, not all.
+        """
         with self._more:
             self._places = max(1, self._wanted() - self._lost)
-            new = 0 if self._lost else min(self._places, self._left()) - self._manned
+            most = min(self._places, self._left()) if self._asked else 1
+            new = 0 if self._lost else most - self._manned
             self._manned += max(0, new)
         for _ in range(new):
             lane = Lane(self)
@@ -182,7 +186,9 @@ class Crew(Generic[Thing, End]):
             lane.left = True
 
     def next_for(self, lane: Lane[Thing, End]) -> Thing | None:
-        self._asked = True
+        if not self._asked:
+            self._asked = True
+            self._wake.set()
         while not self._closing:
             with self._more:
                 if self._manned > self._places:
