@@ -182,7 +182,7 @@ def orthanc(
             server.start()
             yield server
         finally:
-            server.stop()
+            server.kill()  # it takes its time over a stop, and its folder goes anyway
 
 
 def _orthanc_settings(place: Path, http_port: int, port: int) -> dict[str, Any]:

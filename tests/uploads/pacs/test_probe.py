@@ -94,6 +94,7 @@ def test_nobody_there() -> None:
     assert not found.ok
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["hangs_up", "garbage", "giant_acceptance", "drips_acceptance"])
 def test_a_rogue_is_a_finding_and_holds_nobody(fault: str) -> None:
     began = time.monotonic()
@@ -103,6 +104,7 @@ def test_a_rogue_is_a_finding_and_holds_nobody(fault: str) -> None:
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.long
 def test_a_silent_one_is_left_after_one_step() -> None:
     began = time.monotonic()
     with silent_listener() as port:

@@ -56,6 +56,7 @@ def test_material_that_cannot_be_used_is_named_before_anything_is_sent() -> None
     assert [(one.subject, one.ok, one.code) for one in found] == [(Subject.TLS, False, "tls_misconfigured")]
 
 
+@pytest.mark.long
 def test_a_handshake_that_never_ends_is_left() -> None:
     with silent_listener() as port:
         found = probe(Peer("PACS", "127.0.0.1", port, tls=Tls()), usual.PAIRS)

@@ -109,6 +109,7 @@ def test_a_door_for_asking_is_not_asked_to_store() -> None:
     assert {request.method for request in stub.requests} == {"GET"}
 
 
+@pytest.mark.long
 def test_nobody_and_a_silent_one_are_findings_in_time() -> None:
     gone = probe(WebPeer("127.0.0.1", free_port(), ""), [])
     assert [(one.subject, one.code) for one in gone] == [(Subject.CONNECT, "connection_refused")]
