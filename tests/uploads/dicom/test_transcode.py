@@ -99,7 +99,15 @@ def failure(data: bytes, folder: Path, **limits: Any) -> str:
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "uploads.dicom.decoder" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "uploads.dicom.decoder" in words_of(child)]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; none where it has ended meanwhile."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
 
 
 def reference(dataset: Any) -> list[Any]:
