@@ -119,6 +119,8 @@ class Answer(models.TextChoices):
 
 
 KEPT = (Answer.STORED, Answer.CHANGED)
+FINAL = (*KEPT, Answer.REFUSED, Answer.SKIPPED)
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 
 
 class CommitmentState(models.TextChoices):
@@ -198,3 +200,8 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"ledger {self.pk}"
+
+    @property
+    def transfer_syntax_uid(self) -> str:
+        """In which it is sent: the instance's own, or, where it was decoded first, the one of what was derived."""
+        return EXPLICIT_VR_LITTLE_ENDIAN if self.derived_sha256 else self.instance.transfer_syntax_uid

@@ -28,6 +28,11 @@ Thing = TypeVar("Thing")
 End = TypeVar("End")
 
 
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
 class LaneStuck(BaseException):
     """A lane neither ended nor noticed that its connection was cut: the process must end, the lease will lapse."""
 

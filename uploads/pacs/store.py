@@ -11,7 +11,7 @@ from uploads.pacs import command, pdu
 from uploads.pacs.address import Peer
 from uploads.pacs.association import Association
 from uploads.pacs.conversation import Message
-from uploads.pacs.crew import AHEAD, Crew, Lane
+from uploads.pacs.crew import AHEAD, Crew, Lane, never
 from uploads.pacs.deadlines import Deadline, Deadlines
 from uploads.pacs.errors import PeerError
 from uploads.pacs.outcomes import Outcome, odd_length, unanswered
@@ -41,17 +41,13 @@ class Item:
         return self.sop_class_uid, self.transfer_syntax_uid
 
 
-def _never() -> bool:
-    return False
-
-
 def store(
     peer: Peer,
     items: Sequence[Item],
     *,
     on_sending: Callable[[Item], None],
     on_outcome: Callable[[Item, Outcome], None],
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
     deadlines: Deadlines = DEFAULT_DEADLINES,
     lanes: int | Callable[[], int] = 1,
     ahead: int = AHEAD,

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from uploads.pacs import dicomjson, part10, stowanswer
 from uploads.pacs.address import WebPeer
-from uploads.pacs.crew import Crew, Lane
+from uploads.pacs.crew import Crew, Lane, never
 from uploads.pacs.deadlines import MEGABYTE, Deadline, Deadlines
 from uploads.pacs.errors import PeerError
 from uploads.pacs.multipart import Frame
@@ -40,17 +40,13 @@ Batch = list[Item]
 Told = list[tuple[Item, Outcome]]
 
 
-def _never() -> bool:
-    return False
-
-
 def store(
     peer: WebPeer,
     items: Sequence[Item],
     *,
     on_sending: Callable[[Item], None],
     on_outcome: Callable[[Item, Outcome], None],
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
     deadlines: Deadlines = DEFAULT_DEADLINES,
     lanes: int | Callable[[], int] = 1,
     batch_bytes: int = BATCH_BYTES,

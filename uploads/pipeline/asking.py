@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from uploads.models import Answer, Delivery, LedgerEntry, ProofWanted
+from uploads.models import FINAL, Delivery, LedgerEntry, ProofWanted
 from uploads.pacs import doors
 from uploads.pacs.errors import FindUnsupported, PeerError, QueryRefused
 from uploads.pacs.find import FindLimited
@@ -113,4 +113,4 @@ def _mark_duplicates(delivery: Delivery, there: Sequence[LedgerEntry]) -> None:
 
 def unsettled(answers: Iterable[str]) -> int:
     """How many of these answers are not final."""
-    return sum(answer not in (Answer.STORED, Answer.CHANGED, Answer.REFUSED, Answer.SKIPPED) for answer in answers)
+    return sum(answer not in FINAL for answer in answers)

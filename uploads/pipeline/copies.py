@@ -24,7 +24,6 @@ from uploads.storage import pack_of
 
 logger = logging.getLogger(__name__)
 
-EXPLICIT = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"  # may be padded on its way (PS3.5 A.5), which changes its digest
 
 
@@ -175,5 +174,5 @@ def _wanted(delivery: Delivery, entry: LedgerEntry) -> Wanted:
         series_instance_uid=instance.series_instance_uid,
         sop_instance_uid=instance.sop_instance_uid,
         sop_class_uid=instance.sop_class_uid,
-        transfer_syntax_uid=EXPLICIT if entry.derived_sha256 else instance.transfer_syntax_uid,
+        transfer_syntax_uid=entry.transfer_syntax_uid,
     )

@@ -14,7 +14,6 @@ from django.utils import timezone
 from relaypacs.errors import TryLater
 from uploads.dicom.fence import FenceFailed
 from uploads.dicom.source import FileSlice
-from uploads.dicom.transcode import EXPLICIT
 from uploads.models import KEPT, Answer, Delivery, Destination, LeaseLost, LedgerEntry, Upload
 from uploads.pacs import doors, rules
 from uploads.pacs.address import AddressError, Target
@@ -153,7 +152,7 @@ def _item(entry: LedgerEntry, fd: int) -> Item:
         key=entry.pk,
         sop_class_uid=instance.sop_class_uid,
         sop_instance_uid=instance.sop_instance_uid,
-        transfer_syntax_uid=EXPLICIT if entry.derived_sha256 else instance.transfer_syntax_uid,
+        transfer_syntax_uid=entry.transfer_syntax_uid,
         source=source,
     )
 

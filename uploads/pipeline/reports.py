@@ -26,7 +26,6 @@ from uploads.states import DeliveryState, UploadState
 logger = logging.getLogger(__name__)
 
 OPEN = (CommitmentState.ASKED, CommitmentState.ACCEPTED)
-EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def titles_of(destination: Destination) -> set[str]:
@@ -117,10 +116,6 @@ def take_instance(calling_ae: str, fetched: Fetched) -> bool:
     asked = Q(delivery__state=DeliveryState.STORED, delivery__lease_until__gte=timezone.now())
     stored = rows.filter(asked, instance__sop_instance_uid=fetched.sop_instance_uid)
     entries = [entry for entry in stored if calling_ae in titles_of(entry.delivery.destination)]
-    comparable = [entry.pk for entry in entries if fetched.transfer_syntax_uid == _syntax(entry)]
+    comparable = [entry.pk for entry in entries if fetched.transfer_syntax_uid == entry.transfer_syntax_uid]
     LedgerEntry.objects.filter(pk__in=comparable).update(**digests_of(fetched))
     return bool(entries)
-
-
-def _syntax(entry: LedgerEntry) -> str:
-    return EXPLICIT if entry.derived_sha256 else entry.instance.transfer_syntax_uid

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import User
 from relaypacs.errors import NotAllowed, Rejected, WrongState
 from uploads import hints
-from uploads.models import KEPT, UNUSABLE, Answer, Delivery, Destination, Instance, Upload
+from uploads.models import FINAL, KEPT, UNUSABLE, Answer, Delivery, Destination, Instance, Upload
 from uploads.pipeline import admission, dispatch, ledger, settling
 from uploads.states import DeliveryState, UploadState
 
@@ -24,7 +24,6 @@ STOPPED = (D.PARTIAL, D.REFUSED)
 SENDABLE = frozenset({D.WAITING, D.PAUSED, *STOPPED})
 REDIRECTABLE = frozenset({D.PENDING, *SENDABLE})
 OPEN = frozenset({D.PENDING, D.WAITING, D.PAUSED})
-FINAL_ANSWERS = (*KEPT, Answer.REFUSED, Answer.SKIPPED)
 LONGEST_REASON = 1000
 
 
@@ -32,7 +31,7 @@ def retry_now(delivery: Delivery, actor: User) -> Delivery:
     """Sends at once what has no final answer yet. Raises WrongState, NotAllowed."""
     with transaction.atomic():
         delivery = _held(delivery, actor, among=SENDABLE)
-        if delivery.state in STOPPED and not delivery.entries.exclude(answer__in=FINAL_ANSWERS).exists():
+        if delivery.state in STOPPED and not delivery.entries.exclude(answer__in=FINAL).exists():
             raise WrongState("nothing_to_send", "Every image has its final answer; only those refused can be retried.")
         _go(delivery, actor, because="retried")
     return delivery
